@@ -1,0 +1,1 @@
+"""The data engine: raw pictures to shards, manifests, queries and a training stream."""

@@ -1,0 +1,1 @@
+"""What everything stands on: errors, the command line, configuration, keyed random numbers."""

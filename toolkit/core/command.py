@@ -1,0 +1,175 @@
+"""Runs a function, or a dictionary of functions, as a command-line program.
+
+fire does the calling; what it leaves open is settled here before it starts: unknown flags, missing
+and surplus arguments and values of the wrong type are refused in one line with exit code 2, and
+`--help` is made from signatures and docstrings, so it answers without running anything.
+
+Flags are written with underscores and accepted with dashes.
+"""
+
+import difflib
+import inspect
+import os
+import re
+import sys
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from toolkit.core.coerce import FALSE, TRUE, coerce
+from toolkit.core.errors import UserError, one_line
+
+Command = Callable[..., None]
+
+
+def run(
+    command: Command | Mapping[str, Command],
+    name: str,
+    argv: Sequence[str] | None = None,
+    extra_help: Callable[[list[str]], str] | None = None,
+) -> None:
+    """Runs `command` with the program's arguments and leaves with its exit code.
+
+    Args:
+        command: the function to call, or sub-command names with their functions.
+        name: how the program is started, for example `python -m toolkit.query`.
+        argv: arguments; those of the process by default.
+        extra_help: called with the positional arguments; returns text appended to `--help`.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _dispatch(command, name, args, extra_help)
+    except UserError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except BrokenPipeError:  # the reader went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _dispatch(
+    command: Command | Mapping[str, Command],
+    name: str,
+    args: list[str],
+    extra_help: Callable[[list[str]], str] | None,
+) -> None:
+    if isinstance(command, Mapping):
+        if not args or args[0] in ("--help", "-h"):
+            print(_overview(command, name))
+            return
+        chosen = command.get(args[0])
+        if chosen is None:
+            raise UserError(f"unknown sub-command {args[0]!r}: {_suggest(args[0], list(command))}")
+        name, command, args = f"{name} {args[0]}", chosen, args[1:]
+    flags_help = {"--help", "-h"}
+    if flags_help.intersection(args):
+        positional = [arg for arg in args if not arg.startswith("-")]
+        print(_help(command, name) + (extra_help(positional) if extra_help else ""))
+        return
+    _call(command, args, name)
+
+
+def _call(command: Command, args: list[str], name: str) -> None:
+    import fire
+
+    hints = typing.get_type_hints(command)
+    texts = _bind(command, args, name, hints)
+    values = {key: coerce(text, hints.get(key, Any), key) for key, text in texts.items()}
+
+    def entry(**arguments: str) -> None:
+        command(**{key: values[key] for key in arguments})
+
+    # Text stays text: fire would guess types, and each value is already of its annotation's type.
+    fire.decorators.SetParseFn(str)(entry)
+    fire.Fire(entry, command=[f"--{key}={text}" for key, text in texts.items()], name=name)
+
+
+def _bind(command: Command, args: list[str], name: str, hints: dict[str, Any]) -> dict[str, str]:
+    """Checks the names of `args` against the signature; raises UserError."""
+    signature = inspect.signature(command)
+    parameters = {p.name: p for p in signature.parameters.values() if p.kind != p.VAR_KEYWORD}
+    open_ended = any(p.kind == p.VAR_KEYWORD for p in signature.parameters.values())
+    positional, flags = _split(args, hints)
+    slots = [p.name for p in parameters.values() if p.kind == p.POSITIONAL_OR_KEYWORD]
+    if len(positional) > len(slots):
+        surplus = positional[len(slots)]
+        raise UserError(f"unexpected argument {surplus!r}: see {name} --help")
+    texts = dict(zip(slots, positional, strict=False))
+    for flag, text in flags.items():
+        if flag in texts:
+            raise UserError(f"{flag} is given twice: as an argument and as --{flag}")
+        dotted = open_ended and "." in flag
+        if flag not in parameters and not dotted:
+            raise UserError(f"unknown flag --{flag}: {_suggest(flag, list(parameters))}")
+        texts[flag] = text
+    for slot in parameters.values():
+        if slot.default is slot.empty and slot.name not in texts:
+            raise UserError(f"{slot.name} is missing: see {name} --help")
+    return texts
+
+
+def _split(args: list[str], hints: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """Separates positional arguments from flags; `--flag` alone means true for a bool."""
+    positional: list[str] = []
+    flags: dict[str, str] = {}
+    queue = list(args)
+    while queue:
+        arg = queue.pop(0)
+        if not re.match(r"--?[A-Za-z]", arg):
+            positional.append(arg)
+            continue
+        flag, equals, text = arg.lstrip("-").partition("=")
+        flag = flag.replace("-", "_")
+        if not equals:
+            text = _value_of(flag, queue, hints)
+        if flag in flags:
+            raise UserError(f"--{flag} is given twice: keep one")
+        flags[flag] = text
+    return positional, flags
+
+
+def _value_of(flag: str, queue: list[str], hints: dict[str, Any]) -> str:
+    if hints.get(flag) is bool:
+        is_literal = bool(queue) and queue[0].lower() in TRUE | FALSE - {"1", "0"}
+        return queue.pop(0) if is_literal else "true"
+    if queue and not re.match(r"--[A-Za-z]", queue[0]):
+        return queue.pop(0)
+    if flag in hints:
+        raise UserError(f"--{flag} needs a value: write --{flag}=VALUE")
+    return "true"
+
+
+def _suggest(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+
+
+def _overview(commands: Mapping[str, Command], name: str) -> str:
+    width = max(map(len, commands))
+    rows = [f"  {key:<{width}}  {_summary(fn)}" for key, fn in commands.items()]
+    return "\n".join([f"usage: {name} COMMAND [--flags]", "", *rows, "", f"{name} COMMAND --help"])
+
+
+def _summary(command: Command) -> str:
+    return (inspect.getdoc(command) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _help(command: Command, name: str) -> str:
+    doc = inspect.getdoc(command) or ""
+    body, _, args = doc.partition("\nArgs:\n")
+    described = dict(re.findall(r"^    (\w+): ((?:.|\n(?!    \w+: ))*)", args, re.MULTILINE))
+    lines, usage = [body.strip(), ""], [f"usage: {name}"]
+    for p in inspect.signature(command).parameters.values():
+        if p.kind == p.VAR_KEYWORD:
+            usage.append(f"[--{p.name}]" if "." in p.name else "[--a.b=VALUE]")
+            continue
+        positional = p.kind == p.POSITIONAL_OR_KEYWORD
+        shown = p.name.upper() if positional else f"--{p.name}=…"
+        usage.append(f"[{shown}]" if p.default is not p.empty else shown)
+        default = "" if p.default in (p.empty, None) else f" (default: {p.default})"
+        text = " ".join(described.get(p.name, "").split())
+        lines.append(f"  {shown if positional else '--' + p.name:<18} {text}{default}")
+    return "\n".join([" ".join(usage), "", *lines])

@@ -1,0 +1,116 @@
+"""Resolves a configuration: dataclass defaults, then a TOML file, then dotted flags.
+
+Strict: an unknown name is refused with the nearest known one, and every value is converted to the
+type of its field. A configuration is a tree of frozen dataclasses; the resolved tree is stored as
+TOML beside what it produced and repeats it.
+"""
+
+import dataclasses
+import difflib
+import json
+import tomllib
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from toolkit.core.coerce import coerce
+from toolkit.core.errors import UserError, one_line
+
+T = TypeVar("T")
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Reads a TOML file. Raises UserError when it is missing or is not TOML."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the config {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid TOML: {one_line(error)}") from None
+
+
+def resolve(base: T, tree: Mapping[str, Any], origin: str = "config") -> T:
+    """Returns `base` with the values of the nested mapping `tree` put in.
+
+    Args:
+        base: an instance of a frozen dataclass; its fields may be dataclasses themselves.
+        tree: nested names and values, as TOML gives them.
+        origin: where the values come from, for error messages.
+
+    Raises:
+        UserError: an unknown name (with the nearest one), or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(type(base))
+    changes: dict[str, Any] = {}
+    for name, value in tree.items():
+        if name not in hints:
+            near = difflib.get_close_matches(name, list(hints), n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(hints)}"
+            raise UserError(f"unknown name {name!r} in {origin}: {hint}")
+        current = getattr(base, name)
+        if dataclasses.is_dataclass(current):
+            if not isinstance(value, Mapping):
+                raise UserError(f"{name} in {origin} is a group: set --{name}.FIELD=VALUE")
+            changes[name] = resolve(current, value, f"{origin}.{name}")
+        elif isinstance(value, Mapping):
+            raise UserError(f"{name} in {origin} is one value, not a group")
+        else:
+            changes[name] = coerce(value, hints[name], name)
+    return dataclasses.replace(base, **changes)  # type: ignore[type-var]
+
+
+def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """Turns {"optim.lr": 1} into {"optim": {"lr": 1}}."""
+    tree: dict[str, Any] = {}
+    for name, value in dotted.items():
+        *groups, leaf = name.split(".")
+        node = tree
+        for group in groups:
+            node = node.setdefault(group, {})
+            if not isinstance(node, dict):
+                raise UserError(f"--{name}: {group} is given as a value too")
+        node[leaf] = value
+    return tree
+
+
+def to_toml(config: Any) -> str:
+    """Writes a dataclass tree as TOML text that `load_toml` and `resolve` read back.
+
+    None has no TOML form and is left out: it must be the field's default.
+    """
+    return "".join(_toml_lines(dataclasses.asdict(config), ()))
+
+
+def _toml_lines(tree: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
+    plain = {k: v for k, v in tree.items() if not isinstance(v, Mapping) and v is not None}
+    lines = [f"{key} = {_toml_value(value)}\n" for key, value in plain.items()]
+    if path and lines:
+        lines.insert(0, f"\n[{'.'.join(path)}]\n")
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            lines += _toml_lines(value, (*path, key))
+    return lines
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
+    if isinstance(value, float):
+        return repr(value)
+    # JSON text is valid TOML for str, bool and int.
+    return json.dumps(str(value) if isinstance(value, Path) else value)
+
+
+def describe(config: Any, prefix: str = "") -> list[str]:
+    """One line per field, dotted, with its value: what `--help` lists."""
+    lines = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            lines += describe(value, f"{prefix}{field.name}.")
+        else:
+            text = field.metadata.get("help", "")
+            shown = f"--{prefix}{field.name}={value}"
+            lines.append(f"  {shown:<36} {text}".rstrip())
+    return lines

@@ -1,0 +1,64 @@
+"""Progress of long work: a bar on a terminal, a plain line every few seconds otherwise."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+
+class Progress:
+    """Counts `total` units of work and shows where it stands, on stderr.
+
+    Args:
+        total: how many units there are; None when unknown.
+        label: what is being done.
+        unit: the name of one unit.
+        every_s: seconds between two plain lines when stderr is no terminal.
+    """
+
+    def __init__(self, total: int | None, label: str, unit: str = "it", every_s: float = 10.0):
+        self.total, self.label, self.unit, self.every_s = total, label, unit, every_s
+        self.count, self.note = 0, ""
+        self._start = self._last = time.monotonic()
+        self._bar: Any = None
+
+    def __enter__(self) -> "Progress":
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=self.total, desc=self.label, unit=self.unit, leave=True)
+        return self
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        """Adds `amount` finished units; `note` is shown behind the figures."""
+        self.count += amount
+        self.note = note
+        if self._bar is not None:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(amount)
+            return
+        now = time.monotonic()
+        if now - self._last >= self.every_s:
+            self._last = now
+            print(self._line(now), file=sys.stderr, flush=True)
+
+    def _line(self, now: float) -> str:
+        spent = now - self._start
+        rate = self.count / spent if spent > 0 else 0.0
+        line = f"{self.label}: {self.count}"
+        if self.total:
+            left = (self.total - self.count) / rate if rate else 0.0
+            line += f"/{self.total} {self.unit}, {rate:.1f}/s, {left:.0f} s left"
+        return f"{line} {self.note}".rstrip()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif kind is None and self.count:
+            print(self._line(time.monotonic()), file=sys.stderr, flush=True)

@@ -1,0 +1,73 @@
+"""What a source hands to the packer."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Ref:
+    """One raw input, not yet read.
+
+    source_id: what the input is called where it comes from (a path, an id); unique in a source.
+    locator: whatever `read` needs to find it; small and picklable, it crosses process borders.
+    """
+
+    source_id: str
+    locator: Any = None
+
+
+@dataclass(frozen=True)
+class Link:
+    """A sample of another dataset that this one was made from or belongs to."""
+
+    role: str
+    dataset: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One raw input, read: bytes and what is known of it; unknown texts are None.
+
+    members: extension to bytes; the first picture is the primary one, which width, height, format
+        and the hashes of the manifest row describe.
+    captions: all captions, the first of which becomes the `caption` column.
+    links: samples of other datasets (role, dataset, key).
+    extra: anything else, kept as JSON.
+    """
+
+    members: Mapping[str, bytes]
+    captions: tuple[str, ...] = ()
+    style: str | None = None
+    artist: str | None = None
+    genre: str | None = None
+    title: str | None = None
+    licence: str | None = None
+    categories: tuple[str, ...] = ()
+    split: str | None = None
+    links: tuple[Link, ...] = ()
+    protocol: str | None = None
+    key: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """One kind of raw data. `index` gives every input in a stable order, `read` one of them.
+
+    `read` is a pure function of the ref, so any process may call it for any ref. It raises
+    `toolkit.store.images.PictureError` or OSError for an input that cannot be used; the packer
+    turns that into a manifest row.
+    """
+
+    def index(self) -> Iterator[Ref]:
+        """All inputs, in an order that depends on nothing but the data."""
+        ...
+
+    def read(self, ref: Ref) -> Record:
+        """The bytes and the facts of one input."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """How the source was opened, without machine paths: part of the pack's fingerprint."""
+        ...

@@ -1,0 +1,67 @@
+"""Prints rows: as an aligned table for people, as JSON or CSV for programs."""
+
+import csv
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from toolkit.core.errors import UserError
+
+FORMATS = ("table", "json", "csv")
+MAX_CELL = 48
+
+
+def show(names: Sequence[str], rows: Sequence[Sequence[Any]], form: str = "table") -> None:
+    """Prints rows under their column names; `form` is table, json (one list) or csv."""
+    if form == "json":
+        records = [dict(zip(names, row, strict=True)) for row in rows]
+        print(json.dumps(records, ensure_ascii=False, default=str, indent=1))
+    elif form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([_csv_cell(value) for value in row] for row in rows)
+    elif form == "table":
+        print("\n".join(_table(names, rows)))
+    else:
+        raise UserError(f"format={form}: choose one of {', '.join(FORMATS)}")
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    right = (
+        [
+            all(isinstance(v, (int, float, type(None))) for v in column)
+            for column in zip(*rows, strict=True)
+        ]
+        if rows
+        else [False] * len(names)
+    )
+    limit = shutil.get_terminal_size((160, 24)).columns if sys.stdout.isatty() else 10_000
+    lines = [names, ["-" * width for width in widths], *cells]
+    return [
+        "  ".join(
+            text.rjust(width) if is_right else text.ljust(width)
+            for text, width, is_right in zip(line, widths, right, strict=True)
+        ).rstrip()[:limit]
+        for line in lines
+    ]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = " ".join(_csv_cell(value).split())
+    return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
+
+
+def _csv_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, (list, dict)):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)

@@ -1,0 +1,154 @@
+"""Looks into packed data: what is there, one sample with its pictures, statistics.
+
+python -m toolkit.inspect ls
+python -m toolkit.inspect show wikiart/impressionism-003 --out=/tmp/look
+python -m toolkit.inspect stats --datasets=wikiart
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from toolkit.core.command import run
+from toolkit.core.errors import UserError
+from toolkit.core.show import show as show_rows
+from toolkit.store.catalog import Catalog
+from toolkit.store.layout import Layout
+
+Format = Literal["table", "json", "csv"]
+
+
+def ls(
+    dataset: str | None = None,
+    *,
+    shards: Path = Path("shards"),
+    manifests: Path = Path("manifests"),
+    format: Format = "table",
+) -> None:
+    """Lists the packed datasets, or the shards of one.
+
+    Args:
+        dataset: list this dataset's shards.
+        shards: folder of the tars.
+        manifests: folder of the manifests.
+        format: table, json or csv.
+    """
+    layout = Layout(shards, manifests)
+    catalog = Catalog(layout, [dataset] if dataset else None)
+    unit = "shard" if dataset else "dataset"
+    found = catalog.rows(
+        f"SELECT {unit}, dataset, count(*) FILTER (status = 'ok'), "
+        "count(*) FILTER (status <> 'ok'), count(DISTINCT shard), "
+        f"count(DISTINCT style) FROM samples GROUP BY {unit}, dataset ORDER BY 1"
+    )
+    rows = []
+    for name, of, num_ok, num_failed, num_shards, num_styles in found:
+        size = _tar_bytes(layout, of, name if dataset else None)
+        rows.append((name, num_ok, num_failed, num_shards, num_styles, size))
+    show_rows([unit, "samples", "failed", "shards", "styles", "megabytes"], rows, format)
+
+
+def show(
+    sample: str,
+    *,
+    out: Path | None = None,
+    shards: Path = Path("shards"),
+    manifests: Path = Path("manifests"),
+) -> None:
+    """Shows one sample: its manifest row, and its members saved as files with --out.
+
+    Args:
+        sample: DATASET/KEY, as `toolkit.query --format=keys` prints it.
+        out: folder to write the sample's members to.
+        shards: folder of the tars.
+        manifests: folder of the manifests.
+    """
+    from toolkit.store.samples import SampleReader, read_member
+
+    layout = Layout(shards, manifests)
+    dataset, slash, key = sample.partition("/")
+    if not slash:
+        raise UserError(
+            f"{sample!r} is no sample: write DATASET/KEY, for example content/chelsea-00"
+        )
+    if dataset not in layout.datasets():
+        raise UserError(f"no dataset {dataset!r}: packed are {', '.join(layout.datasets())}")
+    row = SampleReader(layout, dataset).row(key)
+    for name, value in row.items():
+        if value not in (None, [], "") and name != "members":
+            print(f"{name:<16} {_one_value(value)}")
+    for member in row["members"] or ():
+        print(f"member           {member['ext']}: {member['size']} bytes at {member['offset']}")
+    if out is not None:
+        from toolkit.core.files import make_folder
+
+        make_folder(out)
+        for member in row["members"] or ():
+            path = out / f"{key}.{member['ext']}"
+            path.write_bytes(read_member(layout, row, member))
+            print(f"written          {path}")
+
+
+def stats(
+    where: str = "true",
+    *,
+    datasets: tuple[str, ...] | None = None,
+    shards: Path = Path("shards"),
+    manifests: Path = Path("manifests"),
+    format: Format = "table",
+) -> None:
+    """Counts, sizes and gaps per dataset: what a run would see of it.
+
+    Args:
+        where: an SQL expression; only rows for which it holds are counted.
+        datasets: only these datasets.
+        shards: folder of the tars.
+        manifests: folder of the manifests.
+        format: table, json or csv.
+    """
+    catalog = Catalog(Layout(shards, manifests), list(datasets) if datasets else None)
+    condition = catalog.expression(where.strip() or "true", "where")
+    columns = {
+        "rows": "count(*)",
+        "ok": "count(*) FILTER (status = 'ok')",
+        "failed": "count(*) FILTER (status <> 'ok')",
+        "train": "count(*) FILTER (split = 'train')",
+        "val": "count(*) FILTER (split = 'val')",
+        "min_px": "min(least(width, height))",
+        "median_px": "median(least(width, height))",
+        "max_px": "max(greatest(width, height))",
+        "kilobytes": "round(avg(list_sum(list_transform(members, lambda m: m.size))) / 1000, 1)",
+        "styles": "count(DISTINCT style)",
+        "artists": "count(DISTINCT artist)",
+        "captioned": "count(caption)",
+        "same_bytes": "count(sha256) - count(DISTINCT sha256)",
+        "same_phash": "count(phash) - count(DISTINCT phash)",
+    }
+    chosen = ", ".join(columns.values())
+    rows = catalog.rows(
+        f"SELECT dataset, {chosen} FROM samples WHERE ({condition}\n) GROUP BY 1 ORDER BY 1"
+    )
+    show_rows(["dataset", *columns], rows, format)
+    causes = catalog.rows(
+        f"SELECT dataset, cause, count(*) FROM samples WHERE ({condition}\n) AND status <> 'ok' "
+        "GROUP BY 1, 2 ORDER BY 1, 2"
+    )
+    if causes and format == "table":
+        print()
+        show_rows(["dataset", "failed because", "rows"], causes)
+
+
+def _tar_bytes(layout: Layout, dataset: str, stem: str | None) -> float:
+    pattern = f"{stem or dataset + '-??????'}.tar"
+    return round(sum(p.stat().st_size for p in (layout.shards / dataset).glob(pattern)) / 1e6, 2)
+
+
+def _one_value(value: Any) -> str:
+    if isinstance(value, list):
+        return "; ".join(map(_one_value, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={v}" for k, v in value.items())
+    return str(value)
+
+
+if __name__ == "__main__":
+    run({"ls": ls, "show": show, "stats": stats}, "python -m toolkit.inspect")

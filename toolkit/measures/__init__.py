@@ -1,0 +1,1 @@
+"""Pure measures of pictures, in numpy: for quality control, evaluation and detectors."""

@@ -1,0 +1,85 @@
+"""Packs raw pictures into shards with manifests.
+
+Without arguments it makes the built-in sample data and packs it as the datasets `content`,
+`wikiart`, `fill50k` and `teacher`; with a source it packs one dataset from your files.
+"""
+
+import os
+from pathlib import Path
+
+from toolkit.core.command import run
+from toolkit.core.errors import UserError
+from toolkit.packing.dataset import PackResult, pack
+from toolkit.sources import open_source, source_kinds
+from toolkit.store.layout import Layout
+
+SAMPLE_SAMPLES_PER_SHARD = 64
+SAMPLES_PER_SHARD = 1000
+
+
+def main(
+    source: str | None = None,
+    *,
+    src: Path | None = None,
+    name: str | None = None,
+    shards: Path = Path("shards"),
+    manifests: Path = Path("manifests"),
+    samples_per_shard: int | None = None,
+    jobs: int | None = None,
+    limit: int | None = None,
+    **options: str,
+) -> None:
+    """Packs pictures into tar shards with Parquet manifests.
+
+    Without SOURCE: makes the sample data and packs it as content, wikiart, fill50k and teacher.
+    With SOURCE: packs --src as one dataset. An interrupted pack goes on where it stopped.
+
+    Args:
+        source: the kind of raw data, for example folder; none for the sample data.
+        src: where the raw data lies.
+        name: the dataset's name; the last part of --src otherwise.
+        shards: folder for the tars.
+        manifests: folder for the manifests.
+        samples_per_shard: inputs in one tar; 1000, and 64 for the sample data.
+        jobs: processes; as many as there are cores otherwise.
+        limit: pack only so many inputs of a source, for a rehearsal.
+    """
+    layout, jobs = Layout(shards, manifests), jobs or os.cpu_count() or 1
+    if options:
+        raise UserError(f"unknown flag --{next(iter(options))}: see python -m toolkit.pack --help")
+    if source is None:
+        if src is not None:
+            raise UserError(
+                f"say what {src} holds: python -m toolkit.pack SOURCE --src={src}, "
+                f"SOURCE one of {', '.join(source_kinds())}"
+            )
+        results = pack_sample(layout, jobs, samples_per_shard or SAMPLE_SAMPLES_PER_SHARD)
+    else:
+        raw = open_source(source, {"src": src})
+        dataset = name or (src.resolve().name.lower() if src else source)
+        size = samples_per_shard or SAMPLES_PER_SHARD
+        results = [pack(raw, dataset, layout, size, jobs, limit)]
+    _print_table(results)
+    if not any(result.num_ok for result in results):
+        raise UserError("no input could be packed: the table above names the causes")
+
+
+def pack_sample(layout: Layout, jobs: int, samples_per_shard: int) -> list[PackResult]:
+    """Makes and packs the four sample datasets; `teacher` reads the first two from their shards."""
+    from toolkit.sources.sample import PARTS, Sample
+
+    return [pack(Sample(part, layout), part, layout, samples_per_shard, jobs) for part in PARTS]
+
+
+def _print_table(results: list[PackResult]) -> None:
+    print(f"{'dataset':<16} {'packed':>8} {'failed':>8} {'shards':>8} {'kept':>6}")
+    for r in results:
+        print(
+            f"{r.dataset:<16} {r.num_ok:>8} {r.num_failed:>8} {r.num_shards:>8} {r.num_reused:>6}"
+        )
+        for cause, count in r.causes.items():
+            print(f"  failed, {cause}: {count}")
+
+
+if __name__ == "__main__":
+    run(main, "python -m toolkit.pack")

@@ -1,0 +1,1 @@
+"""From a source's inputs to shards and manifests."""

@@ -1,0 +1,161 @@
+"""Makes one shard and its manifest rows from a slice of a source's inputs.
+
+A shard is the unit of work, of resuming and of retry: it holds exactly the inputs it was given, in
+their order, whichever process made it, and a failed input costs a row with its cause, not the pack.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from toolkit.core.errors import one_line
+from toolkit.core.files import atomic_path, sha256_of
+from toolkit.core.records import Record, Ref, Source
+from toolkit.measures.hashes import perceptual_hash
+from toolkit.store.images import (
+    Picture,
+    PictureError,
+    ingest,
+    picture_extension,
+    reduced_grey,
+)
+from toolkit.store.keys import make_key, shard_stem
+from toolkit.store.layout import Layout
+from toolkit.store.manifest import SCHEMA_VERSION, to_json, write_manifest
+from toolkit.store.tar import ShardWriter
+
+
+@dataclass(frozen=True)
+class ShardSummary:
+    """What came of one shard. causes: how often each failure cause occurred."""
+
+    index: int
+    num_ok: int
+    num_failed: int
+    causes: dict[str, int]
+
+
+def fingerprint(dataset: str, description: dict[str, Any], refs: Sequence[Ref]) -> str:
+    """Identifies what a shard was made from; a shard with another one is packed again."""
+    parts = [SCHEMA_VERSION, dataset, description, [ref.source_id for ref in refs]]
+    return hashlib.sha256(to_json(parts).encode()).hexdigest()
+
+
+def make_shard(
+    source: Source,
+    dataset: str,
+    index: int,
+    refs: Sequence[Ref],
+    layout: Layout,
+    identity: str,
+) -> ShardSummary:
+    """Reads the refs and writes tar, then manifest, each whole or not at all.
+
+    Args:
+        source: where the refs come from.
+        dataset: the dataset's name.
+        index: the shard's number.
+        refs: the inputs of this shard, in order.
+        layout: the data folders; the dataset's folders must exist.
+        identity: `fingerprint` of this shard, stored in the manifest.
+    """
+    stem = shard_stem(dataset, index)
+    tar_path = layout.tar(dataset, index)
+    rows: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    with atomic_path(tar_path) as temporary, ShardWriter(temporary) as shard:
+        for ref in refs:
+            row = _pack_one(source, dataset, ref, shard, seen)
+            rows.append({**row, "dataset": dataset, "shard": stem, "source_id": ref.source_id})
+    write_manifest(layout.manifest(dataset, index), rows, identity, sha256_of(tar_path))
+    return _summary(index, rows)
+
+
+def _summary(index: int, rows: list[dict[str, Any]]) -> ShardSummary:
+    causes: dict[str, int] = {}
+    for row in rows:
+        if row["status"] != "ok":
+            causes[row["cause"]] = causes.get(row["cause"], 0) + 1
+    failed = sum(causes.values())
+    return ShardSummary(index, len(rows) - failed, failed, causes)
+
+
+def _pack_one(
+    source: Source, dataset: str, ref: Ref, shard: ShardWriter, seen: set[str]
+) -> dict[str, Any]:
+    key = make_key(ref.source_id)
+    try:
+        record = source.read(ref)
+        key = make_key(record.key or _without_extension(ref.source_id))
+        if key in seen:
+            raise PictureError("duplicate_key", f"the key {key} is taken by an earlier input")
+        members, primary = _members(record)
+    except PictureError as error:
+        return {"key": key, "status": "failed", "cause": error.cause, "error": str(error)}
+    except OSError as error:
+        reason = one_line(error.strerror or error)
+        return {"key": key, "status": "failed", "cause": "unreadable", "error": reason}
+    seen.add(key)
+    facts = _facts(record, primary)
+    members["txt"] = (record.captions[0] if record.captions else "").encode()
+    members["json"] = to_json({"key": key, "dataset": dataset, **_plain(facts)}).encode()
+    written = shard.write(key, members)
+    return {
+        **facts,
+        "key": key,
+        "status": "ok",
+        "sha256": next(m.sha256 for m in written if picture_extension(m.ext)),
+        "phash": perceptual_hash(reduced_grey(primary.data)),
+        "members": [asdict(member) for member in written],
+        "weight": 1.0,
+    }
+
+
+def _members(record: Record) -> tuple[dict[str, bytes], Picture]:
+    """The members to store, pictures checked and normalised, and the primary picture."""
+    members: dict[str, bytes] = {}
+    primary: Picture | None = None
+    for ext, data in record.members.items():
+        if picture_extension(ext) is None:
+            members[ext] = data
+            continue
+        picture = ingest(data)
+        members[ext] = picture.data
+        primary = primary or picture
+    if primary is None:
+        raise PictureError("no_picture", "the sample has no picture")
+    return members, primary
+
+
+def _facts(record: Record, primary: Picture) -> dict[str, Any]:
+    extra = dict(record.extra)
+    if primary.changes:
+        extra["changes"] = list(primary.changes)
+    return {
+        "split": record.split,
+        "width": primary.width,
+        "height": primary.height,
+        "format": primary.format,
+        "style": record.style,
+        "artist": record.artist,
+        "genre": record.genre,
+        "title": record.title,
+        "caption": record.captions[0] if record.captions else None,
+        "captions": list(record.captions),
+        "categories": list(record.categories),
+        "licence": record.licence,
+        "links": [asdict(link) for link in record.links],
+        "protocol": record.protocol,
+        "extra": to_json(extra) if extra else None,
+    }
+
+
+def _plain(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts that the sample's own JSON member repeats for readers without the manifest."""
+    return {k: v for k, v in facts.items() if v not in (None, [], "") and k != "extra"}
+
+
+def _without_extension(source_id: str) -> str:
+    stem, _, ext = source_id.rpartition(".")
+    return stem if stem and picture_extension(ext) else source_id

@@ -1,0 +1,149 @@
+"""Queries the manifests with SQL: which samples are there, how many, of what kind.
+
+python -m toolkit.query "style='Impressionism'"
+python -m toolkit.query "status='failed'" --columns=source_id,cause,error
+python -m toolkit.query --group_by=dataset,style --columns="count(*) as n, avg(width)"
+"""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from toolkit.core.command import run
+from toolkit.core.errors import UserError
+from toolkit.core.show import show
+from toolkit.store.catalog import Catalog
+from toolkit.store.layout import Layout
+
+DEFAULT_COLUMNS = "dataset, key, split, style, artist, width, height, caption"
+
+
+def main(
+    where: str = "true",
+    *,
+    columns: str | None = None,
+    group_by: str | None = None,
+    order_by: str | None = None,
+    limit: int | None = None,
+    count: bool = False,
+    format: Literal["table", "json", "csv", "keys"] = "table",
+    out: Path | None = None,
+    datasets: tuple[str, ...] | None = None,
+    shards: Path = Path("shards"),
+    manifests: Path = Path("manifests"),
+) -> None:
+    """Lists the samples for which an SQL expression holds; failed inputs have rows too.
+
+    The columns are explained in manifests/README.md; without `status` in the expression, only
+    usable samples (status='ok') are listed.
+
+    Args:
+        where: an SQL expression over the columns, for example "style='Cubism' and width > 500".
+        columns: what to show, comma-separated expressions, each with an optional `as name`.
+        group_by: columns to group by; columns are then aggregates such as count(*).
+        order_by: expressions to sort by, each with an optional `desc`.
+        limit: at most so many rows; 20 for a table, all otherwise.
+        count: print only how many rows match.
+        format: table, json, csv, or keys (dataset/key, one a line).
+        out: write the rows to this Parquet file instead of printing them.
+        datasets: only these datasets.
+        shards: folder of the tars.
+        manifests: folder of the manifests.
+    """
+    catalog = Catalog(Layout(shards, manifests), list(datasets) if datasets else None)
+    condition = _condition(catalog, where)
+    if count:
+        print(catalog.rows(f"SELECT count(*) FROM samples WHERE {condition}")[0][0])
+        return
+    if format == "keys":
+        columns, group_by = "dataset || '/' || key", None
+    sql = _select(catalog, condition, columns, group_by, order_by)
+    if limit is None and format == "table" and out is None:
+        total = catalog.rows(f"SELECT count(*) FROM ({sql})")[0][0]
+        limit = 20
+    else:
+        total = None
+    if limit is not None:
+        if limit < 0:
+            raise UserError(f"limit={limit}: takes a whole number from 0")
+        sql += f" LIMIT {limit}"
+    table = catalog.table(sql)
+    if out is not None:
+        _write(table, out)
+        print(f"{table.num_rows} rows written to {out}")
+        return
+    if format == "keys":
+        for value in table.column(0).to_pylist():
+            print(value)
+        return
+    rows = [tuple(row.values()) for row in table.to_pylist()]
+    show(table.column_names, rows, format)
+    if total is not None and total > len(rows):
+        print(f"… {total - len(rows)} more rows: --limit={total} shows all {total}")
+
+
+def _condition(catalog: Catalog, where: str) -> str:
+    condition = f"({catalog.expression(where.strip() or 'true', 'where')}\n)"
+    # Failed inputs are part of the manifest; they appear when they are asked for.
+    return condition if re.search(r"\bstatus\b", where) else f"{condition} AND status = 'ok'"
+
+
+def _select(
+    catalog: Catalog,
+    condition: str,
+    columns: str | None,
+    group_by: str | None,
+    order_by: str | None,
+) -> str:
+    groups = [catalog.expression(part, "group_by") for part in split_list(group_by or "")]
+    default = "count(*) as count" if groups else DEFAULT_COLUMNS
+    shown = [_column(catalog, part, bool(groups)) for part in split_list(columns or default)]
+    sql = f"SELECT {', '.join([*groups, *shown])} FROM samples WHERE {condition}"
+    if groups:
+        sql += f" GROUP BY {', '.join(groups)}"
+    order = [_order(catalog, part, bool(groups)) for part in split_list(order_by or "")]
+    return f"{sql} ORDER BY {', '.join(order or groups or ['dataset', 'shard', 'key'])}"
+
+
+def _column(catalog: Catalog, text: str, grouped: bool) -> str:
+    named = re.fullmatch(r"(.*?)\s+as\s+(\w+)", text, re.IGNORECASE | re.DOTALL)
+    body, alias = (named[1], f' AS "{named[2]}"') if named else (text, "")
+    return catalog.expression(body, "columns", grouped) + alias
+
+
+def _order(catalog: Catalog, text: str, grouped: bool) -> str:
+    named = re.fullmatch(r"(.*?)\s+(asc|desc)", text, re.IGNORECASE | re.DOTALL)
+    body, direction = (named[1], f" {named[2]}") if named else (text, "")
+    return catalog.expression(body, "order_by", grouped) + direction
+
+
+def split_list(text: str) -> list[str]:
+    """Splits at commas that stand outside brackets and quotes."""
+    parts, depth, quote, start = [], 0, "", 0
+    for i, char in enumerate(text):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char in "([{":
+            depth += 1
+        elif char in ")]}":
+            depth -= 1
+        elif char == "," and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    return [part.strip() for part in [*parts, text[start:]] if part.strip()]
+
+
+def _write(table: object, out: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from toolkit.core.files import atomic_path, make_folder
+
+    make_folder(out.parent)
+    with atomic_path(out) as temporary:
+        pq.write_table(table, temporary)
+
+
+if __name__ == "__main__":
+    run(main, "python -m toolkit.query")

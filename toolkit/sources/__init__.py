@@ -1,0 +1,38 @@
+"""Kinds of raw data, one file each: `toolkit/sources/<kind>.py` exports `open_source`."""
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from typing import Any
+
+from toolkit.core.coerce import coerce
+from toolkit.core.errors import UserError
+from toolkit.core.records import Source
+
+
+def source_kinds() -> list[str]:
+    """Names of the kinds of raw data, found by file name."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def open_source(kind: str, options: dict[str, Any]) -> Source:
+    """Opens raw data of one kind. Raises UserError for an unknown kind or option."""
+    if kind not in source_kinds():
+        near = difflib.get_close_matches(kind, source_kinds(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(source_kinds())}"
+        raise UserError(f"unknown source {kind!r}: {hint}")
+    factory = importlib.import_module(f"{__name__}.{kind}").open_source
+    parameters = inspect.signature(factory).parameters
+    for name in options:
+        if name not in parameters:
+            known = ", ".join(f"--{p}" for p in parameters)
+            raise UserError(f"the source {kind} has no option --{name}; it takes {known}")
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and options.get(name) is None:
+            raise UserError(f"the source {kind} needs --{name}=…")
+    converted = {
+        name: coerce(value, parameters[name].annotation, name) for name, value in options.items()
+    }
+    source: Source = factory(**converted)
+    return source

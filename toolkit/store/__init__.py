@@ -1,0 +1,1 @@
+"""What lies on disk: shards, manifests, pictures, sidecars, and queries over them."""

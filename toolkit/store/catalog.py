@@ -1,0 +1,87 @@
+"""All manifests as one DuckDB table that `where` expressions run over."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+from toolkit.core.errors import UserError, one_line
+from toolkit.store.expressions import check_expression
+from toolkit.store.layout import Layout
+from toolkit.store.manifest import SCHEMA
+
+MEMORY_LIMIT = "512MB"
+
+
+class Catalog:
+    """A locked DuckDB connection over the manifests of a layout.
+
+    The table `samples` holds one row per input. The connection can read the manifests folder and
+    nothing else, and its configuration cannot be changed any more.
+
+    Raises:
+        UserError: nothing is packed, or a dataset is unknown.
+    """
+
+    def __init__(self, layout: Layout, datasets: list[str] | None = None):
+        import duckdb
+
+        self.layout = layout
+        self.datasets = self._choose(datasets)
+        folder = str(layout.manifests.resolve())
+        self.con = duckdb.connect()
+        self.con.execute(f"SET memory_limit='{MEMORY_LIMIT}'")
+        self.con.execute(f"SET allowed_directories=[{_quote(folder)}]")
+        self.con.execute("SET enable_external_access=false")
+        files = [str(p.resolve()) for name in self.datasets for p in self.layout.manifests_of(name)]
+        listed = ", ".join(map(_quote, files))
+        self._guard(f"CREATE TEMP VIEW samples AS SELECT * FROM read_parquet([{listed}])")
+        self.con.execute("SET lock_configuration=true")
+
+    def _choose(self, datasets: list[str] | None) -> list[str]:
+        known = self.layout.datasets()
+        for name in datasets or ():
+            if name not in known:
+                raise UserError(f"there is no dataset {name!r}: packed are {', '.join(known)}")
+        return datasets or known
+
+    def expression(self, text: str, what: str, aggregates: bool = False) -> str:
+        """Returns `text` if it is one harmless expression. Raises UserError."""
+        return check_expression(self.con, text, what, aggregates)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Runs SQL whose expressions have been checked. Raises UserError naming the column."""
+        return self._guard(sql).fetchall()
+
+    def table(self, sql: str) -> Any:
+        """Runs SQL whose expressions have been checked; returns a pyarrow Table."""
+        import duckdb
+
+        try:
+            return self.con.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            raise UserError(explain(error)) from None
+
+    def _guard(self, sql: str) -> Any:
+        import duckdb
+
+        try:
+            return self.con.execute(sql)
+        except duckdb.Error as error:
+            raise UserError(explain(error)) from None
+
+
+def explain(error: Exception) -> str:
+    """DuckDB's complaint as one line, with the nearest column where one is unknown."""
+    text = str(error)
+    unknown = re.search(r'Referenced column "([^"]+)"', text)
+    if unknown:
+        columns = SCHEMA.names
+        near = difflib.get_close_matches(unknown[1], columns, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"columns are {', '.join(columns)}"
+        return f"there is no column {unknown[1]!r}: {hint}"
+    return one_line(text.split("\n\n", maxsplit=1)[0])
+
+
+def _quote(text: str | Path) -> str:
+    return "'" + str(text).replace("'", "''") + "'"

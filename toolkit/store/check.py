@@ -1,0 +1,95 @@
+"""Compares tars with manifests, bytes and all."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.core.errors import UserError
+from toolkit.core.files import sha256_of
+from toolkit.store.images import PictureError, decode_rgb, picture_extension
+from toolkit.store.layout import Layout
+from toolkit.store.manifest import SHARD_SHA256, manifest_metadata, read_manifest
+from toolkit.store.tar import scan
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as the manifest says. where: a shard or sample."""
+
+    where: str
+    what: str
+
+
+def check_shard(layout: Layout, dataset: str, manifest: Path) -> tuple[int, list[Problem]]:
+    """Checks one shard: its hash, each member's place and hash, that pictures decode.
+
+    Returns (number of samples checked, problems).
+    """
+    tar, where = layout.tar_named(dataset, manifest.stem), f"{dataset}/{manifest.stem}"
+    try:
+        rows = [row for row in read_manifest(manifest) if row["status"] == "ok"]
+        expected = manifest_metadata(manifest)[SHARD_SHA256].decode()
+    except (UserError, KeyError) as error:
+        return 0, [Problem(where, f"unreadable manifest: {error}")]
+    if not tar.exists():
+        return 0, [Problem(where, f"the shard {tar} is missing")]
+    problems = []
+    if sha256_of(tar) != expected:
+        problems.append(Problem(where, "the tar's sha256 is not the one in the manifest"))
+    try:
+        found = {(key, ext): (offset, size) for key, ext, offset, size in scan(tar)}
+    except UserError as error:
+        return 0, [*problems, Problem(where, str(error))]
+    seen: set[str] = set()
+    listed: set[tuple[str, str]] = set()
+    with open(tar, "rb") as file:
+        for row in rows:
+            sample = f"{dataset}/{row['key']}"
+            if row["key"] in seen:
+                problems.append(Problem(sample, "duplicate key"))
+            seen.add(row["key"])
+            for member in row["members"]:
+                ext = member["ext"]
+                listed.add((row["key"], ext))
+                if found.get((row["key"], ext)) != (member["offset"], member["size"]):
+                    problems.append(Problem(sample, f"{ext} is not at the offset of the manifest"))
+                    continue
+                file.seek(member["offset"])
+                data = file.read(member["size"])
+                if hashlib.sha256(data).hexdigest() != member["sha256"]:
+                    problems.append(Problem(sample, f"{ext} has another sha256"))
+                elif picture_extension(ext):
+                    try:
+                        decode_rgb(data)
+                    except PictureError as error:
+                        problems.append(Problem(sample, f"{ext} does not decode: {error}"))
+    for key, ext in sorted(found.keys() - listed):
+        problems.append(Problem(f"{dataset}/{key}", f"{ext} is in the tar, not in the manifest"))
+    return len(rows), problems
+
+
+def find_orphans(layout: Layout, dataset: str) -> list[Problem]:
+    """Tars without a manifest: leftovers of an interrupted pack, which no command reads."""
+    known = {path.stem for path in layout.manifests_of(dataset)}
+    return [
+        Problem(f"{dataset}/{tar.stem}", "a tar without a manifest")
+        for tar in sorted((layout.shards / dataset).glob("*.tar"))
+        if tar.stem not in known
+    ]
+
+
+def check_card(layout: Layout, dataset: str) -> list[Problem]:
+    """dataset.json must be there and list the same shards as the manifests."""
+    try:
+        card = json.loads(layout.card(dataset).read_text("utf-8"))
+    except FileNotFoundError:
+        return [Problem(dataset, "dataset.json is missing: the pack did not finish")]
+    except (OSError, ValueError) as error:
+        return [Problem(dataset, f"dataset.json cannot be read: {error}")]
+    listed = {shard["name"]: shard["sha256"] for shard in card["shards"]}
+    actual = {
+        path.stem: manifest_metadata(path)[SHARD_SHA256].decode()
+        for path in layout.manifests_of(dataset)
+    }
+    return [] if listed == actual else [Problem(dataset, "dataset.json lists other shards")]

@@ -1,0 +1,56 @@
+"""Where things lie: the two data folders and the files of a dataset in them.
+
+shards/<dataset>/<dataset>-000000.tar
+manifests/<dataset>/<dataset>-000000.parquet
+manifests/<dataset>/dataset.json
+manifests/<dataset>/sidecars/<name>/<dataset>-000000.parquet
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.core.errors import UserError
+from toolkit.store.keys import shard_stem
+
+PACK_FIRST = "run `python -m toolkit.pack` first"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The pair of data folders that every command takes as --shards and --manifests."""
+
+    shards: Path = Path("shards")
+    manifests: Path = Path("manifests")
+
+    def tar(self, dataset: str, index: int) -> Path:
+        """Path of shard `index` of `dataset`."""
+        return self.shards / dataset / f"{shard_stem(dataset, index)}.tar"
+
+    def tar_named(self, dataset: str, stem: str) -> Path:
+        """Path of the shard that a manifest row names in its `shard` column."""
+        return self.shards / dataset / f"{stem}.tar"
+
+    def manifest(self, dataset: str, index: int) -> Path:
+        """Path of the manifest of shard `index`."""
+        return self.manifests / dataset / f"{shard_stem(dataset, index)}.parquet"
+
+    def manifests_of(self, dataset: str) -> list[Path]:
+        """All manifest files of one dataset, in shard order."""
+        return sorted((self.manifests / dataset).glob(f"{dataset}-??????.parquet"))
+
+    def card(self, dataset: str) -> Path:
+        """Path of dataset.json."""
+        return self.manifests / dataset / "dataset.json"
+
+    def sidecars(self, dataset: str) -> list[Path]:
+        """The folders of a dataset's sidecars."""
+        return sorted(p for p in (self.manifests / dataset / "sidecars").glob("*") if p.is_dir())
+
+    def datasets(self) -> list[str]:
+        """Names of the packed datasets. Raises UserError when there is none."""
+        if not self.manifests.is_dir():
+            raise UserError(f"there is no folder {self.manifests}: {PACK_FIRST}")
+        names = [p.name for p in sorted(self.manifests.iterdir()) if self.manifests_of(p.name)]
+        if not names:
+            raise UserError(f"no packed data in {self.manifests}: {PACK_FIRST}")
+        return names

@@ -1,0 +1,102 @@
+"""The manifest: one Parquet row per input, those that failed included.
+
+`SCHEMA` is version 1; manifests/README.md explains each column and a test holds the two together.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from toolkit.core.errors import UserError
+from toolkit.core.files import atomic_path
+
+SCHEMA_VERSION = 1
+FINGERPRINT = b"tessera.fingerprint"
+SHARD_SHA256 = b"tessera.shard_sha256"
+
+_MEMBER = pa.struct(
+    [("ext", pa.string()), ("offset", pa.int64()), ("size", pa.int64()), ("sha256", pa.string())]
+)
+_LINK = pa.struct([("role", pa.string()), ("dataset", pa.string()), ("key", pa.string())])
+
+SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("dataset", pa.string(), nullable=False),
+        ("split", pa.string()),
+        ("split_artist_disjoint", pa.string()),
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        ("cause", pa.string()),
+        ("error", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("format", pa.string()),
+        ("style", pa.string()),
+        ("artist", pa.string()),
+        ("genre", pa.string()),
+        ("title", pa.string()),
+        ("caption", pa.string()),
+        ("captions", pa.list_(pa.string())),
+        ("categories", pa.list_(pa.string())),
+        ("source_id", pa.string()),
+        ("licence", pa.string()),
+        ("phash", pa.int64()),
+        ("sha256", pa.string()),
+        ("members", pa.list_(_MEMBER)),
+        ("links", pa.list_(_LINK)),
+        ("protocol", pa.string()),
+        ("protocol_exact", pa.bool_()),
+        ("attempt", pa.int32()),
+        ("parent", pa.string()),
+        ("grade", pa.string()),
+        ("weight", pa.float32()),
+        ("extra", pa.string()),
+    ]
+)
+
+
+def write_manifest(
+    path: Path, rows: Sequence[Mapping[str, Any]], fingerprint: str, shard_sha256: str
+) -> None:
+    """Writes the rows of one shard, whole or not at all; the same rows give the same bytes.
+
+    Args:
+        path: the Parquet file.
+        rows: one mapping per input, in shard order; absent columns become null.
+        fingerprint: of everything that decided the shard's content; checked when packing resumes.
+        shard_sha256: hex sha256 of the tar.
+    """
+    metadata = {
+        b"tessera.schema_version": str(SCHEMA_VERSION).encode(),
+        FINGERPRINT: fingerprint.encode(),
+        SHARD_SHA256: shard_sha256.encode(),
+    }
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMA)
+    with atomic_path(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+
+
+def manifest_metadata(path: Path) -> dict[bytes, bytes]:
+    """The fingerprint and the shard's sha256. Raises UserError for a damaged file."""
+    try:
+        return dict(pq.read_schema(path).metadata or {})
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}): delete it and pack again") from None
+
+
+def read_manifest(path: Path) -> list[dict[str, Any]]:
+    """All rows of one shard. Raises UserError for a damaged file."""
+    try:
+        return pq.read_table(path, schema=SCHEMA).to_pylist()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}): delete it and pack again") from None
+
+
+def to_json(value: Any) -> str:
+    """Canonical JSON: sorted keys, no spaces, so that equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

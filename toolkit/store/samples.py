@@ -1,0 +1,57 @@
+"""One sample by its key: its manifest row and the bytes of its members, read by range."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from toolkit.core.errors import UserError
+from toolkit.store.images import picture_extension
+from toolkit.store.layout import Layout
+from toolkit.store.manifest import read_manifest
+
+
+class SampleReader:
+    """Looks samples of one dataset up by key. Meant for single samples, not for training."""
+
+    def __init__(self, layout: Layout, dataset: str):
+        self.layout, self.dataset = layout, dataset
+
+    def row(self, key: str) -> dict[str, Any]:
+        """The manifest row. Raises UserError when there is no such sample."""
+        rows = _rows(tuple(self.layout.manifests_of(self.dataset)))
+        if key not in rows:
+            raise UserError(f"there is no sample {key!r} in the dataset {self.dataset}")
+        return rows[key]
+
+    def member(self, key: str, ext: str) -> bytes:
+        """The bytes of one member, for example `jpg` or `source.png`."""
+        row = self.row(key)
+        for member in row["members"]:
+            if member["ext"] == ext:
+                return read_member(self.layout, row, member)
+        known = ", ".join(member["ext"] for member in row["members"])
+        raise UserError(f"{self.dataset}/{key} has no member {ext}: it has {known}")
+
+    def picture(self, key: str) -> bytes:
+        """The bytes of the primary picture."""
+        row = self.row(key)
+        first = next((m for m in row["members"] if picture_extension(m["ext"])), None)
+        if first is None:
+            raise UserError(f"{self.dataset}/{key} holds no picture: {row['error']}")
+        return read_member(self.layout, row, first)
+
+
+def read_member(layout: Layout, row: dict[str, Any], member: dict[str, Any]) -> bytes:
+    """Reads one member's bytes from the shard that `row` names."""
+    path = layout.tar_named(row["dataset"], row["shard"])
+    try:
+        with open(path, "rb") as file:
+            file.seek(member["offset"])
+            return file.read(member["size"])
+    except OSError as error:
+        raise UserError(f"the shard {path} cannot be read ({error.strerror}): pack again") from None
+
+
+@functools.lru_cache(maxsize=2)
+def _rows(paths: tuple[Path, ...]) -> dict[str, dict[str, Any]]:
+    return {row["key"]: row for path in paths for row in read_manifest(path)}

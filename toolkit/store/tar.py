@@ -1,0 +1,74 @@
+"""Plain, uncompressed USTAR shards: the same samples give the same bytes.
+
+mtime, owner and mode are fixed, the members of one sample are adjacent, and the offset of each
+member's bytes is returned, so that any of them can be read by range later.
+"""
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from toolkit.core.errors import UserError
+
+BLOCK_BYTES = 512
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file inside a shard. ext: the name's part after the first dot; offset: of its bytes."""
+
+    ext: str
+    offset: int
+    size: int
+    sha256: str
+
+
+class ShardWriter:
+    """Writes samples to one tar. Use as a context manager; the caller renames the finished file."""
+
+    def __init__(self, path: Path):
+        self._file: BinaryIO = open(path, "wb")  # noqa: SIM115 - closed by __exit__
+        self._tar = tarfile.open(  # noqa: SIM115
+            fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT, encoding="utf-8"
+        )
+
+    def write(self, key: str, members: Mapping[str, bytes]) -> list[Member]:
+        """Appends the members of one sample, in the given order."""
+        written = []
+        for ext, data in members.items():
+            info = tarfile.TarInfo(f"{key}.{ext}")
+            info.size, info.mtime, info.mode = len(data), 0, 0o644
+            info.uid = info.gid = 0
+            info.uname = info.gname = "tessera"
+            offset = self._tar.offset + BLOCK_BYTES
+            self._tar.addfile(info, io.BytesIO(data))
+            written.append(Member(ext, offset, len(data), hashlib.sha256(data).hexdigest()))
+        return written
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(self, kind: object, value: object, trace: object) -> None:
+        try:
+            if kind is None:
+                self._tar.close()
+        finally:
+            self._file.close()
+
+
+def scan(path: Path) -> Iterator[tuple[str, str, int, int]]:
+    """Yields (key, ext, offset, size) of every member, by reading headers only.
+
+    Raises UserError when the file is not a readable plain tar.
+    """
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for info in tar:
+                key, _, ext = info.name.partition(".")
+                yield key, ext, info.offset_data, info.size
+    except (tarfile.TarError, EOFError) as error:
+        raise UserError(f"{path} is not a plain readable tar ({error}): pack it again") from None

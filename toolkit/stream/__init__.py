@@ -1,0 +1,1 @@
+"""From selections to batches: order, range reads, decoding. torch is allowed from here on."""

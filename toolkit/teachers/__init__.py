@@ -1,0 +1,1 @@
+"""Teachers that make style-transfer targets, one file each."""

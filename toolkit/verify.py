@@ -1,0 +1,61 @@
+"""Proves that the shards hold what the manifests say.
+
+python -m toolkit.verify
+python -m toolkit.verify wikiart --sample=200
+"""
+
+import random
+from pathlib import Path
+
+from toolkit.core.command import run
+from toolkit.core.errors import UserError
+from toolkit.core.progress import Progress
+from toolkit.store.check import Problem, check_card, check_shard, find_orphans
+from toolkit.store.layout import Layout
+
+
+def main(
+    dataset: str | None = None,
+    *,
+    sample: int | None = None,
+    shards: Path = Path("shards"),
+    manifests: Path = Path("manifests"),
+) -> None:
+    """Checks tars against manifests: hashes, offsets, decoding, orphans, duplicate keys.
+
+    Leaves with exit code 2 when anything is wrong, naming it.
+
+    Args:
+        dataset: check only this dataset.
+        sample: check only so many randomly chosen shards' contents, for a quick look.
+        shards: folder of the tars.
+        manifests: folder of the manifests.
+    """
+    layout = Layout(shards, manifests)
+    names = layout.datasets()
+    if dataset is not None and dataset not in names:
+        raise UserError(f"there is no dataset {dataset!r}: packed are {', '.join(names)}")
+    names = [dataset] if dataset else names
+    work = [(name, path) for name in names for path in layout.manifests_of(name)]
+    if sample is not None:
+        work = sorted(random.Random(0).sample(work, min(max(sample, 1), len(work))))
+    problems: list[Problem] = []
+    num_samples = 0
+    with Progress(len(work), "verify", "shards") as progress:
+        for name, path in work:
+            checked, found = check_shard(layout, name, path)
+            num_samples += checked
+            problems += found
+            progress.advance()
+    for name in names:
+        problems += find_orphans(layout, name)
+        problems += check_card(layout, name)
+    for problem in problems:
+        print(f"{problem.where}: {problem.what}")
+    print(f"{num_samples} samples in {len(work)} shards checked, {len(problems)} problems")
+    if problems:
+        raise UserError(f"{len(problems)} problems found: pack the shards named above again")
+
+
+if __name__ == "__main__":
+    run(main, "python -m toolkit.verify")
