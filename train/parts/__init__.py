@@ -1,0 +1,1 @@
+"""Pure tensor code that methods share. Imports torch and nothing else."""

@@ -1,0 +1,1 @@
+"""Reference-style transfer: a PixArt-class transformer with a gated style adapter."""

@@ -1,0 +1,174 @@
+"""A query compiled for training: one row per sample, with the place of each picture's bytes.
+
+Joins (content, style and target of a triplet lie in different datasets) are settled here, so they
+cost nothing while training. The result is a memory-mapped Arrow file, disposable: it is named after
+the query and the data's fingerprints and made again whenever it is missing.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from toolkit.core.errors import UserError
+from toolkit.core.files import atomic_path, make_folder
+from toolkit.store.catalog import Catalog
+from toolkit.store.images import PICTURE_EXTENSIONS
+from toolkit.store.layout import PACK_FIRST, Layout
+from toolkit.store.manifest import to_json
+
+FORMAT_VERSION = 1
+ROLES = ("target", "content", "style")
+_FACTS = ("key", "caption", "style", "weight", "width", "height")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The samples of one task.
+
+    table: one row per sample: key, caption, style, weight, and per role its shard (an index into
+        `shards`, null where the sample lacks the role), offset and size in bytes.
+    shards: paths of the tars.
+    roles: the roles that at least one sample has.
+    fingerprint: of the query and of the data it ran over; equal ones select equal bytes.
+    num_dropped: samples left out because a linked sample is missing.
+    """
+
+    name: str
+    table: pa.Table
+    shards: tuple[Path, ...]
+    roles: tuple[str, ...]
+    fingerprint: str
+    num_dropped: int
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+
+def select(name: str, dataset: str, where: str, layout: Layout, cache: Path) -> Selection:
+    """Compiles the samples of `dataset` for which `where` holds.
+
+    Roles are found from what a sample has: the target is the member `target.*` or else its first
+    picture, the content is the member `source.*` or the sample linked as content, the style is the
+    sample linked as style.
+
+    Args:
+        name: the task's name in the mix.
+        dataset: the dataset that holds the targets.
+        where: an SQL expression over the manifest's columns.
+        layout: the data folders.
+        cache: folder for compiled selections.
+
+    Raises:
+        UserError: bad SQL, unknown dataset, nothing selected, a shard that is gone.
+    """
+    catalog = Catalog(layout)
+    if dataset not in catalog.datasets:
+        packed = ", ".join(catalog.datasets)
+        raise UserError(f"the task {name} needs the dataset {dataset!r}; packed are {packed}")
+    condition = catalog.expression(where.strip() or "true", "where")
+    identity = _identity(layout, catalog.datasets, dataset, condition)
+    path = make_folder(cache) / f"{name}-{identity[:16]}.arrow"
+    if not path.exists():
+        _compile(catalog, dataset, condition, path)
+    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    facts = json.loads(table.schema.metadata[b"tessera"])
+    if not table.num_rows:
+        hint = f"; {facts['dropped']} lack a linked sample" if facts["dropped"] else ""
+        raise UserError(f"the task {name} selects no sample of {dataset}: where={where!r}{hint}")
+    shards = tuple(layout.shards / part for part in facts["shards"])
+    for shard in shards:
+        if not shard.is_file():
+            raise UserError(f"the shard {shard} is gone: pack its dataset again")
+    return Selection(name, table, shards, tuple(facts["roles"]), identity, facts["dropped"])
+
+
+def _identity(layout: Layout, datasets: list[str], dataset: str, condition: str) -> str:
+    roots = {}
+    for name in datasets:
+        try:
+            roots[name] = json.loads(layout.card(name).read_text("utf-8"))["root_sha256"]
+        except (OSError, ValueError, KeyError):
+            if name == dataset:
+                raise UserError(f"the pack of {name} did not finish: {PACK_FIRST}") from None
+    linked = _parents(layout, dataset)
+    used = {name: roots.get(name) for name in sorted({dataset, *linked})}
+    text = to_json([FORMAT_VERSION, dataset, condition, used])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _parents(layout: Layout, dataset: str) -> list[str]:
+    card = json.loads(layout.card(dataset).read_text("utf-8"))
+    return list(card["parents"])
+
+
+def _compile(catalog: Catalog, dataset: str, condition: str, path: Path) -> None:
+    import pyarrow.compute as pc
+
+    raw = catalog.table(_sql(dataset, condition))
+    kept = raw.filter(pc.invert(raw.column("lost")))
+    paths = [kept.column(f"{role}_path").combine_chunks() for role in ROLES]
+    shards = pc.unique(pa.concat_arrays(paths).drop_null())
+    columns = {name: kept.column(name) for name in _FACTS}
+    for role, role_paths in zip(ROLES, paths, strict=True):
+        columns[f"{role}_shard"] = pc.index_in(role_paths, value_set=shards)
+        for field in ("key", "offset", "size"):
+            columns[f"{role}_{field}"] = kept.column(f"{role}_{field}")
+    facts = {
+        "shards": shards.to_pylist(),
+        "roles": [r for r, p in zip(ROLES, paths, strict=True) if p.null_count < len(p)],
+        "dropped": raw.num_rows - kept.num_rows,
+    }
+    table = pa.table(columns).replace_schema_metadata({"tessera": json.dumps(facts)})
+    with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+
+
+def _sql(dataset: str, condition: str) -> str:
+    """One row per sample with the place of each role's picture; `lost` marks a missing link."""
+    extensions = "|".join(PICTURE_EXTENSIONS)
+    return f"""
+    WITH main AS (
+      SELECT *, members[1].offset AS place,
+             {_link("content")} AS content_link, {_link("style")} AS style_link,
+             {_pictures(extensions)} AS pictures
+      FROM samples WHERE dataset = '{dataset}' AND status = 'ok' AND ({condition}
+      )
+    ), linked AS (
+      SELECT dataset, key, dataset || '/' || shard || '.tar' AS path,
+             {_pictures(extensions)}[1] AS picture
+      FROM samples WHERE status = 'ok'
+    ), found AS (
+      SELECT main.*, main.dataset || '/' || main.shard || '.tar' AS own_path,
+             c.path AS c_path, c.picture AS c_picture, s.path AS s_path, s.picture AS s_picture,
+             coalesce(list_filter(pictures, lambda m: starts_with(m.ext, 'target.'))[1],
+                      pictures[1]) AS target,
+             list_filter(pictures, lambda m: starts_with(m.ext, 'source.'))[1] AS source
+      FROM main
+      LEFT JOIN linked c ON c.dataset = content_link.dataset AND c.key = content_link.key
+      LEFT JOIN linked s ON s.dataset = style_link.dataset AND s.key = style_link.key
+    )
+    SELECT key, coalesce(caption, '') AS caption, style, coalesce(weight, 1)::FLOAT AS weight,
+           width, height,
+           target IS NULL OR (content_link IS NOT NULL AND c_path IS NULL)
+             OR (style_link IS NOT NULL AND s_path IS NULL) AS lost,
+           own_path AS target_path, key AS target_key,
+           target.offset AS target_offset, target.size AS target_size,
+           CASE WHEN source IS NULL THEN c_path ELSE own_path END AS content_path,
+           CASE WHEN source IS NULL THEN content_link.key ELSE key END AS content_key,
+           coalesce(source, c_picture).offset AS content_offset,
+           coalesce(source, c_picture).size AS content_size,
+           s_path AS style_path, style_link.key AS style_key,
+           s_picture.offset AS style_offset, s_picture.size AS style_size
+    FROM found ORDER BY shard, place
+    """
+
+
+def _link(role: str) -> str:
+    return f"list_filter(links, lambda l: l.role = '{role}')[1]"
+
+
+def _pictures(extensions: str) -> str:
+    return f"list_filter(members, lambda m: regexp_matches(m.ext, '(^|\\.)({extensions})$'))"

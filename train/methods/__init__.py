@@ -1,0 +1,38 @@
+"""Training methods, one folder each: `train/methods/<name>/method.py` exports `Config`, `Method`."""
+
+import difflib
+import importlib
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from toolkit.core.errors import UserError
+
+
+def method_names() -> list[str]:
+    """Names of the methods, found by folder name."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
+
+
+def check_method(name: str) -> str:
+    """Returns `name`. Raises UserError for a method that does not exist."""
+    if name not in method_names():
+        near = difflib.get_close_matches(name, method_names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(method_names())}"
+        raise UserError(f"unknown method {name!r}: {hint}")
+    return name
+
+
+def load_method(name: str) -> ModuleType:
+    """The module that holds a method's `Config` and `Method`. Raises UserError when unknown."""
+    return importlib.import_module(f"{__name__}.{check_method(name)}.method")
+
+
+def preset_path(method: str, preset: str) -> Path:
+    """The TOML file of a method's preset. Raises UserError when there is none of that name."""
+    folder = Path(__path__[0]) / check_method(method) / "presets"
+    path = folder / f"{preset}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.toml")))
+        raise UserError(f"{method} has no preset {preset!r}: it has {known}; or give a FILE.toml")
+    return path

@@ -1,0 +1,122 @@
+"""The method `style_adapter`: learns a teacher's style-transfer targets from a style reference."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from toolkit.core.errors import UserError
+from toolkit.stream.batch import Batch
+from train.methods.api import LossOut, Needs, StylizeRequest
+from train.methods.style_adapter.net import Net, NetConfig
+from train.parts.flow import interpolate, velocity_from_data, velocity_loss
+from train.parts.noise import normal, sample_generators, uniform
+from train.parts.samplers import euler
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the method.
+
+    style_dropout: share of training samples that see no style, for classifier-free guidance.
+    time_floor: see `train.parts.flow.velocity_loss`.
+    """
+
+    net: NetConfig = field(default_factory=NetConfig)
+    style_dropout: float = 0.05
+    time_floor: float = 0.2
+
+
+class Method:
+    """Trains backbone, adapter, gates and encoders together: there is no pretrained backbone of
+    this size to freeze. Follows `train.methods.api.Method`."""
+
+    def __init__(self, config: Config, seed: int):
+        self.config = config
+        # Every initial weight is a function of the seed; the caller's generator stays untouched.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.net = Net(config.net)
+
+    def needs(self) -> Needs:
+        """Triplets of target, content and style."""
+        return Needs(("target", "content", "style"), self.config.net.image_size)
+
+    def module(self) -> torch.nn.Module:
+        """The whole network."""
+        return self.net
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Matrices with weight decay; vectors and gates without; gates learn faster."""
+        groups: dict[str, list[torch.nn.Parameter]] = {"matrices": [], "vectors": [], "gates": []}
+        for name, parameter in self.net.named_parameters():
+            if name.endswith(".gate"):
+                groups["gates"].append(parameter)
+            else:
+                groups["matrices" if parameter.ndim > 1 else "vectors"].append(parameter)
+        return [
+            {"name": "matrices", "params": groups["matrices"], "lr_scale": 1.0},
+            {"name": "vectors", "params": groups["vectors"], "lr_scale": 1.0, "weight_decay": 0.0},
+            {"name": "gates", "params": groups["gates"], "lr_scale": 5.0, "weight_decay": 0.0},
+        ]
+
+    def training_loss(self, batch: Batch) -> LossOut:
+        """Velocity error of the predicted targets at a random time."""
+        device = batch.weights.device
+        generators = sample_generators(batch.sample_seed)
+        target = self.net.encode(batch.images["target"].floats())
+        content = self.net.encode(batch.images["content"].floats())
+        style = batch.images["style"]
+        t = uniform(generators, device)
+        noise = normal(generators, target.shape[1:], device)
+        kept = uniform(generators, device) >= self.config.style_dropout
+        predicted = self.net(
+            interpolate(target, noise, t),
+            t,
+            content,
+            self.net.text(batch.captions),
+            self.net.style(self.net.encode(style.floats())),
+            (style.present & kept).float(),
+        )
+        loss = velocity_loss(predicted, target, t, self.config.time_floor)
+        error = (predicted.detach() - target).square().flatten(1).mean(1)
+        return LossOut(loss, {"mse": error})
+
+    @torch.no_grad()
+    def stylize(self, request: StylizeRequest) -> torch.Tensor:
+        """Solves the flow from noise to a picture, given content and style."""
+        content = self.net.encode(request.content)
+        style = request.style if request.style is not None else torch.zeros_like(request.content)
+        tokens = self.net.style(self.net.encode(style))
+        strength = request.has_style.to(content).clone() * request.strength
+        text = self.net.text(request.captions)
+
+        def velocity(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            styled = self.net(x, t, content, text, tokens, strength)
+            if request.guidance != 1:
+                plain = self.net(x, t, content, text, tokens, torch.zeros_like(strength))
+                styled = plain + request.guidance * (styled - plain)
+            return velocity_from_data(styled, x, t)
+
+        noise = normal(sample_generators(request.seeds), content.shape[1:], content.device)
+        return self.net.decode(euler(velocity, noise, request.steps)).clamp(-1, 1)
+
+    def trainable_state(self) -> dict[str, torch.Tensor]:
+        """All weights; the adapter's are stored once, under the transformer."""
+        state = self.net.state_dict()
+        return {k: v.detach() for k, v in state.items() if not k.startswith("adapter.")}
+
+    def load_trainable_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Puts the weights back, strictly."""
+        own = self.trainable_state()
+        if own.keys() != state.keys():
+            odd = sorted(own.keys() ^ state.keys())[0]
+            raise UserError(f"the checkpoint is of another network: {odd} does not match")
+        for name, tensor in state.items():
+            if own[name].shape != tensor.shape:
+                raise UserError(
+                    f"the checkpoint is of another network: {name} is {tuple(tensor.shape)}, "
+                    f"expected {tuple(own[name].shape)}"
+                )
+        self.net.load_state_dict(dict(state), strict=False)
