@@ -14,11 +14,20 @@ class Progress:
         label: what is being done.
         unit: the name of one unit.
         every_s: seconds between two plain lines when stderr is no terminal.
+        done: units that were finished before, in an earlier run.
     """
 
-    def __init__(self, total: int | None, label: str, unit: str = "it", every_s: float = 10.0):
+    def __init__(
+        self,
+        total: int | None,
+        label: str,
+        unit: str = "it",
+        every_s: float = 10.0,
+        done: int = 0,
+    ):
         self.total, self.label, self.unit, self.every_s = total, label, unit, every_s
-        self.count, self.note = 0, ""
+        self.count, self.note = done, ""
+        self._done = done
         self._start = self._last = time.monotonic()
         self._bar: Any = None
 
@@ -26,7 +35,7 @@ class Progress:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=self.total, desc=self.label, unit=self.unit, leave=True)
+            self._bar = tqdm(total=self.total, desc=self.label, unit=self.unit, initial=self._done)
         return self
 
     def advance(self, amount: int = 1, note: str = "") -> None:
@@ -45,7 +54,7 @@ class Progress:
 
     def _line(self, now: float) -> str:
         spent = now - self._start
-        rate = self.count / spent if spent > 0 else 0.0
+        rate = (self.count - self._done) / spent if spent > 0 else 0.0
         line = f"{self.label}: {self.count}"
         if self.total:
             left = (self.total - self.count) / rate if rate else 0.0
@@ -60,5 +69,5 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif kind is None and self.count:
+        elif kind is None and self.count > self._done:
             print(self._line(time.monotonic()), file=sys.stderr, flush=True)

@@ -17,13 +17,15 @@ from toolkit.core.errors import UserError
 
 @dataclass(frozen=True)
 class Photograph:
-    """One photograph. genre in WikiArt's words; held_out: its crops form the validation split."""
+    """One photograph. genre in WikiArt's words; held_out: its crops form the validation split;
+    paintable: whether a painting of it still shows what it is."""
 
     name: str
     file: str
     caption: str
     genre: str
     held_out: bool = False
+    paintable: bool = True
 
 
 PHOTOGRAPHS = (
@@ -38,9 +40,10 @@ PHOTOGRAPHS = (
     Photograph("coins", "coins.png",
                "rows of ancient coins on a dark cloth", "still_life"),
     Photograph("galaxies", "hubble_deep_field.jpg",
-               "coloured galaxies scattered over the black sky", "landscape"),
+               "coloured galaxies scattered over the black sky", "landscape",
+               paintable=False),
     Photograph("bricks", "brick.png",
-               "a wall of pale bricks", "cityscape"),
+               "a wall of pale bricks", "cityscape", paintable=False),
     Photograph("workshop", "motorcycle_right.png",
                "tools and a motorcycle in a garage seen from the right", "still_life"),
     Photograph("chelsea", "chelsea.png",

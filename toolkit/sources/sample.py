@@ -136,12 +136,10 @@ def _content(photograph: Photograph, number: int) -> Record:
 
 
 def _painting(style: str, number: int) -> Record:
-    photograph = PHOTOGRAPHS[number % len(PHOTOGRAPHS)]
+    photograph, palette = _subject(style, number)
     rng = _rng("wikiart", style, number)
     painter = styles.style(style)
-    palette = number % len(painter.palettes)
     pixels = painter.paint(crop(photograph.name, rng, SIZE_PX), rng, palette)
-    held_out = number >= PAINTINGS_PER_STYLE - HELD_OUT_PER_STYLE
     return Record(
         members={"jpg": encode_jpeg(pixels)},
         captions=(f"a painting of {photograph.caption}",),
@@ -150,9 +148,21 @@ def _painting(style: str, number: int) -> Record:
         genre=photograph.genre,
         title=f"{photograph.name}, {painter.palettes[palette]}",
         licence=LICENCE,
-        split="val" if held_out else "train",
+        split="train" if number < PAINTINGS_PER_STYLE - HELD_OUT_PER_STYLE else "val",
         extra={"palette": painter.palettes[palette]},
     )
+
+
+def _subject(style: str, number: int) -> tuple[Photograph, int]:
+    """What a painting shows and its palette: in the training split every subject in every palette
+    once, in the validation split other crops, again one of each palette."""
+    sitters = [p for p in PHOTOGRAPHS if p.paintable and not p.held_out]
+    palette, sitter = divmod(number, len(sitters))
+    first_held_out = PAINTINGS_PER_STYLE - HELD_OUT_PER_STYLE
+    if number >= first_held_out:
+        palette = number - first_held_out
+        sitter = (number + styles.names().index(style)) % len(sitters)
+    return sitters[sitter], palette % len(styles.style(style).palettes)
 
 
 def _circle(number: int) -> Record:

@@ -139,6 +139,15 @@ def encode_jpeg(pixels: np.ndarray, quality: int = 92) -> bytes:
     return simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality, "RGB", "444")
 
 
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Encodes uint8 [H,W,3] without loss; the bytes may differ between builds of zlib."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def encode_two_colour_png(mask: np.ndarray, off: tuple[int, ...], on: tuple[int, ...]) -> bytes:
     """A one-bit palette PNG of a bool [H,W] mask, with stored (uncompressed) deflate blocks.
 

@@ -34,6 +34,10 @@ class Layout:
         """Path of the manifest of shard `index`."""
         return self.manifests / dataset / f"{shard_stem(dataset, index)}.parquet"
 
+    def manifest_named(self, dataset: str, stem: str) -> Path:
+        """Path of the manifest of the shard called `stem`."""
+        return self.manifests / dataset / f"{stem}.parquet"
+
     def manifests_of(self, dataset: str) -> list[Path]:
         """All manifest files of one dataset, in shard order."""
         return sorted((self.manifests / dataset).glob(f"{dataset}-??????.parquet"))

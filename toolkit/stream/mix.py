@@ -92,7 +92,9 @@ def parse_mix(text: str) -> dict[str, int]:
     for part in filter(None, text.split(",")):
         name, _, weight = part.strip().partition(":")
         if not name or not (weight or "1").isdecimal() or int(weight or 1) < 1 or name in mix:
-            raise UserError(f"mix={text}: write names with whole-number weights, as main:3,fill50k:1")
+            raise UserError(
+                f"mix={text}: write names with whole-number weights, as main:3,fill50k:1"
+            )
         mix[name] = int(weight or 1)
     if not mix:
         raise UserError("mix is empty: write for example --data.mix=main:3,fill50k:1")

@@ -1,4 +1,4 @@
-"""Training methods, one folder each: `train/methods/<name>/method.py` exports `Config`, `Method`."""
+"""Training methods, one folder each: `train/methods/<name>/method.py` has `Config`, `Method`."""
 
 import difflib
 import importlib
@@ -18,7 +18,8 @@ def check_method(name: str) -> str:
     """Returns `name`. Raises UserError for a method that does not exist."""
     if name not in method_names():
         near = difflib.get_close_matches(name, method_names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(method_names())}"
+        known = ", ".join(method_names())
+        hint = f"did you mean {near[0]}?" if near else f"known: {known}"
         raise UserError(f"unknown method {name!r}: {hint}")
     return name
 

@@ -1,5 +1,6 @@
 """Solvers of dx/dt = v(x, t), as plain loops over a callable."""
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -17,7 +18,7 @@ def euler(velocity: Velocity, x: torch.Tensor, steps: int, start: float = 0.0) -
         start: in [0, 1).
     """
     times = torch.linspace(start, 1, steps + 1, dtype=torch.float64).tolist()
-    for now, then in zip(times[:-1], times[1:], strict=True):
+    for now, then in itertools.pairwise(times):
         t = torch.full((x.shape[0],), now, dtype=x.dtype, device=x.device)
         x = x + (then - now) * velocity(x, t)
     return x

@@ -48,7 +48,8 @@ class Method:
         return self.net
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Matrices with weight decay; vectors and gates without; gates learn faster."""
+        """Matrices with weight decay; vectors and gates without. Gates start small and their
+        gradients are single numbers, so they need larger steps to open at all."""
         groups: dict[str, list[torch.nn.Parameter]] = {"matrices": [], "vectors": [], "gates": []}
         for name, parameter in self.net.named_parameters():
             if name.endswith(".gate"):
@@ -58,7 +59,7 @@ class Method:
         return [
             {"name": "matrices", "params": groups["matrices"], "lr_scale": 1.0},
             {"name": "vectors", "params": groups["vectors"], "lr_scale": 1.0, "weight_decay": 0.0},
-            {"name": "gates", "params": groups["gates"], "lr_scale": 5.0, "weight_decay": 0.0},
+            {"name": "gates", "params": groups["gates"], "lr_scale": 50.0, "weight_decay": 0.0},
         ]
 
     def training_loss(self, batch: Batch) -> LossOut:
@@ -66,7 +67,7 @@ class Method:
         device = batch.weights.device
         generators = sample_generators(batch.sample_seed)
         target = self.net.encode(batch.images["target"].floats())
-        content = self.net.encode(batch.images["content"].floats())
+        content = self.net.structure(batch.images["content"].floats())
         style = batch.images["style"]
         t = uniform(generators, device)
         noise = normal(generators, target.shape[1:], device)
@@ -86,7 +87,7 @@ class Method:
     @torch.no_grad()
     def stylize(self, request: StylizeRequest) -> torch.Tensor:
         """Solves the flow from noise to a picture, given content and style."""
-        content = self.net.encode(request.content)
+        content = self.net.structure(request.content)
         style = request.style if request.style is not None else torch.zeros_like(request.content)
         tokens = self.net.style(self.net.encode(style))
         strength = request.has_style.to(content).clone() * request.strength

@@ -1,6 +1,7 @@
 """The network: diffusers' PixArt transformer in a Haar latent, with content and style paths."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -67,17 +68,20 @@ class Head(nn.Module):
 
     def __init__(self, channels: int, width: int):
         super().__init__()
+        last = nn.Conv2d(width, channels, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         self.layers = nn.Sequential(
-            nn.Conv2d(2 * channels, width, 3, padding=1), nn.SiLU(),
+            nn.Conv2d(3 * channels, width, 3, padding=1), nn.SiLU(),
             nn.Conv2d(width, width, 3, padding=1), nn.SiLU(),
-            nn.Conv2d(width, channels, 3, padding=1),
+            last,
         )  # fmt: skip
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.zeros_(self.layers[-1].bias)
 
-    def forward(self, predicted: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
-        """The correction [N,C,G,G] of a prediction, given the noisy latents."""
-        return self.layers(torch.cat([predicted, noisy], 1))
+    def forward(
+        self, predicted: torch.Tensor, noisy: torch.Tensor, content: torch.Tensor
+    ) -> torch.Tensor:
+        """The correction [N,C,G,G] of a prediction, given noisy and content latents."""
+        return self.layers(torch.cat([predicted, noisy, content], 1))
 
 
 class Net(nn.Module):
@@ -89,7 +93,7 @@ class Net(nn.Module):
 
         self.config = config
         channels = 3 * 4**config.haar_levels
-        self.transformer = PixArtTransformer2DModel(
+        self.transformer: Any = PixArtTransformer2DModel(
             num_attention_heads=config.num_heads,
             attention_head_dim=config.head_dim,
             in_channels=2 * channels,
@@ -112,6 +116,13 @@ class Net(nn.Module):
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels [N,3,S,S] in [-1,1] to latents [N,C,G,G]."""
         return haar(pixels, self.config.haar_levels)
+
+    def structure(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Latents of a content picture without its colours: each of its channels is brought to
+        mean 0 and deviation 0.5, so that colours can only come from the style and the caption."""
+        mean = pixels.mean((2, 3), keepdim=True)
+        deviation = (pixels.var((2, 3), unbiased=False, keepdim=True) + 1e-4).sqrt()
+        return self.encode((pixels - mean) / deviation * 0.5)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents to pixels; the inverse of `encode`."""
@@ -145,4 +156,4 @@ class Net(nn.Module):
             return_dict=False,
         )[0]
         predicted = content + change
-        return predicted + self.head(predicted, noisy)
+        return predicted + self.head(predicted, noisy, content)

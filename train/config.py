@@ -1,0 +1,98 @@
+"""The configuration of a run. Every field can be set by a preset or as --group.field=value."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from toolkit.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is streamed.
+
+    mix: whole-number weights of tasks; `main` is the dataset named by `main`, any other task is
+    the dataset of its own name. where: SQL condition on main; split and val_split: the values of
+    the column `split` to train on and to validate on. workers: decoding threads. prefetch: batches
+    decoded ahead.
+    """
+
+    mix: str = "main:3,fill50k:1"
+    main: str = "teacher"
+    where: str = "true"
+    split: str = "train"
+    val_split: str = "val"
+    batch_size: int = 16
+    workers: int = 2
+    prefetch: int = 1
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW (Loshchilov & Hutter 2019) with linear warm-up.
+
+    lr: peak learning rate. schedule: what follows the warm-up: constant, or cosine down to 0.
+    clip_grad_norm: largest gradient norm, 0 for no limit.
+    """
+
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.99
+    eps: float = 1e-8
+    warmup_steps: int = 20
+    schedule: Literal["constant", "cosine"] = "cosine"
+    clip_grad_norm: float = 1.0
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """save_interval: steps between checkpoints. keep: how many of the last ones stay."""
+
+    save_interval: int = 50
+    keep: int = 2
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """Watching the run. sample_every: steps between picture grids. num_pairs: rows of a grid, from
+    the validation split. steps: solver steps. eval_every: steps between evaluations of the loss on
+    the fixed batch of eval_size validation samples."""
+
+    sample_every: int = 100
+    num_pairs: int = 6
+    steps: int = 8
+    eval_every: int = 50
+    eval_size: int = 16
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run. threads: intra-op threads; bit-identity holds at a fixed number of them, so the
+    number is part of the configuration. method_config: the fields of the method itself."""
+
+    method: str = "style_adapter"
+    steps: int = 300
+    seed: int = 0
+    threads: int = 2
+    device: str = "cpu"
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    sample: SampleConfig = field(default_factory=SampleConfig)
+    method_config: Any = None
+
+
+def check_config(config: RunConfig) -> None:
+    """Raises UserError for a setting that cannot work, before anything is loaded."""
+    optim, data = config.optim, config.data
+    if optim.lr <= 0 or optim.warmup_steps < 0 or optim.clip_grad_norm < 0:
+        raise UserError("optim: lr is above 0, warmup_steps and clip_grad_norm are at least 0")
+    if config.steps < 1 or config.threads < 1 or data.batch_size < 1:
+        raise UserError("steps, threads and data.batch_size are at least 1")
+    if data.workers < 0 or data.prefetch < 0:
+        raise UserError("data.workers and data.prefetch are at least 0")
+    if config.checkpoint.save_interval < 1 or config.checkpoint.keep < 1:
+        raise UserError("checkpoint.save_interval and checkpoint.keep are at least 1")
+    sample = config.sample
+    if min(sample.sample_every, sample.eval_every, sample.num_pairs, sample.eval_size) < 1:
+        raise UserError("sample: sample_every, eval_every, num_pairs and eval_size are at least 1")

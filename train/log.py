@@ -1,0 +1,56 @@
+"""The log of a run: JSON Lines for programs, TensorBoard for eyes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class RunLog:
+    """Appends records to log.jsonl and scalars to TensorBoard.
+
+    Args:
+        path: the JSONL file.
+        tensorboard: folder of the event files.
+        first_step: records of later steps, left by a run that died, are dropped, so that a resumed
+            run's log reads as if nothing had happened.
+    """
+
+    def __init__(self, path: Path, tensorboard: Path, first_step: int):
+        from torch.utils.tensorboard import SummaryWriter
+
+        kept = [r for r in read_log(path) if r["step"] <= first_step] if path.exists() else []
+        path.write_text("".join(map(_line, kept)), "utf-8")
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+        self._board = SummaryWriter(str(tensorboard), purge_step=first_step + 1)
+
+    def write(self, step: int, **values: Any) -> None:
+        """Logs values of one step (1-based: after so many steps)."""
+        self._file.write(_line({"step": step, **values}))
+        self._file.flush()
+        for name, value in values.items():
+            if isinstance(value, (int, float)):
+                self._board.add_scalar(name, value, step)
+
+    def picture(self, step: int, name: str, pixels: Any) -> None:
+        """Adds a picture, uint8 [H,W,3], to TensorBoard."""
+        self._board.add_image(name, pixels, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Flushes and closes both."""
+        self._file.close()
+        self._board.close()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """All records; a last line cut short by a crash is left out."""
+    records = []
+    for line in path.read_text("utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record, sort_keys=True) + "\n"

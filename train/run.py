@@ -1,0 +1,230 @@
+"""Trains a method.
+
+    python -m train.run                                  style_adapter, smoke preset, sample data
+    python -m train.run style_adapter --where="style='Cubism'" --optim.lr=5e-4 --name=cubism
+    python -m train.run --name=cubism --resume
+
+The only place that wires data, method, optimiser and loop together.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from toolkit.core.command import run
+from toolkit.core.config import describe, to_toml
+from toolkit.core.errors import UserError
+from toolkit.core.files import make_folder, write_atomic
+from toolkit.store.layout import Layout
+
+
+def main(
+    method: str = "style_adapter",
+    *,
+    config: str = "smoke",
+    where: str | None = None,
+    steps: int | None = None,
+    epochs: float | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    name: str | None = None,
+    runs: Path = Path("runs"),
+    shards: Path = Path("shards"),
+    manifests: Path = Path("manifests"),
+    **overrides: str,
+) -> None:
+    """Trains a method on packed data and writes runs/NAME.
+
+    Any field of the configuration is a flag: --optim.lr=3e-4, --data.mix=main:3,fill50k:1.
+
+    Args:
+        method: the method; a folder under train/methods.
+        config: a preset of the method, or a TOML file such as a run's config.toml.
+        where: SQL condition on the main task's samples, for example "style='Cubism'".
+        steps: optimiser steps.
+        epochs: instead of steps, how often to go through the main task.
+        seed: of weights, order, noise and everything else.
+        threads: intra-op threads; results are bit-identical at a fixed number.
+        device: cpu, cuda, cuda:1 …
+        resume: go on from the run's last checkpoint.
+        overwrite: delete an existing run of this name first.
+        name: the run's name; METHOD-PRESET otherwise.
+        runs: folder of all runs.
+        shards: folder of the tars.
+        manifests: folder of the manifests.
+    """
+    from train.methods import check_method
+    from train.runs import RunFolder
+
+    check_method(method)
+    folder = RunFolder(runs / (name or f"{method}-{Path(config).stem}"))
+    changes = {**overrides, **({} if where is None else {"data.where": where})}
+    named = {"steps": steps, "seed": seed, "threads": threads, "device": device}
+    changes |= {key: str(value) for key, value in named.items() if value is not None}
+    if resume and (overwrite or epochs is not None):
+        raise UserError("--resume goes on as it was: leave --overwrite and --epochs away")
+    settings, selections, validation = _prepare(
+        folder, method, config, changes, epochs, resume, Layout(shards, manifests)
+    )
+    if not resume:
+        _claim(folder.path, overwrite)
+        write_atomic(folder.config, to_toml(settings))
+    _train(settings, folder, selections, validation, resume)
+
+
+def _prepare(
+    folder: Any,
+    method: str,
+    config: str,
+    changes: dict[str, str],
+    epochs: float | None,
+    resume: bool,
+    layout: Layout,
+) -> tuple[Any, list[Any], Any]:
+    """Configuration, selections of the mix, and the selection to validate on."""
+    from train.config import check_config
+    from train.settings import fresh_config, stored_config, with_epochs
+
+    if resume:
+        settings = stored_config(folder, method, changes)
+    else:
+        settings = fresh_config(method, config, changes)
+    check_config(settings)
+    selections, validation = _select(settings.data, layout)
+    if epochs is not None:
+        settings = with_epochs(settings, epochs, len(selections[0]))
+    return settings, selections, validation
+
+
+def _select(data: Any, layout: Layout) -> tuple[list[Any], Any]:
+    """A selection for each task of the mix, the main task first, and one to validate on."""
+    from toolkit.store.selection import select
+    from toolkit.stream.mix import parse_mix
+
+    cache = layout.manifests / ".selections"
+    first, *rest = parse_mix(data.mix)
+    dataset = data.main if first == "main" else first
+    train = f"split = '{data.split}'"
+    selections = [select(first, dataset, f"({data.where}\n) AND {train}", layout, cache)]
+    selections += [select(name, name, train, layout, cache) for name in rest]
+    for selection in selections:
+        if selection.num_dropped:
+            print(
+                f"{selection.name}: {selection.num_dropped} samples left out, their linked "
+                "content or style is not packed"
+            )
+    try:
+        held_out = f"({data.where}\n) AND split = '{data.val_split}'"
+        return selections, select(first, dataset, held_out, layout, cache)
+    except UserError as error:
+        print(f"watching training samples, there are no others: {error}")
+        return selections, selections[0]
+
+
+def _claim(path: Path, overwrite: bool) -> None:
+    if path.exists() and any(path.iterdir()):
+        if not overwrite:
+            raise UserError(f"the run {path} exists: add --resume, --overwrite, or another --name")
+        if not (path / "config.toml").is_file():
+            raise UserError(f"{path} is no run, so it is not overwritten: choose another --name")
+        shutil.rmtree(path)
+    make_folder(path)
+
+
+def _train(
+    settings: Any, folder: Any, selections: list[Any], validation: Any, resume: bool
+) -> None:
+    import torch
+
+    from train.loop import StepResult, train
+    from train.optim import build_optimizer
+    from train.runs import build_method
+    from train.settings import fingerprint
+    from train.state import TrainState, save_checkpoint
+    from train.watch import Watch
+
+    torch.set_num_threads(settings.threads)
+    identity, saving = fingerprint(settings), settings.checkpoint
+    method = build_method(settings)
+    method.module().to(settings.device)
+    optimizer = build_optimizer(settings.optim, method.param_groups())
+    with _loader(settings, selections, method.needs()) as loader:
+        first = _restore(settings, folder, method, optimizer, loader, identity) if resume else 0
+        _announce(settings, method, selections)
+        watch = Watch(settings, folder, method, validation, first)
+
+        def after_step(result: StepResult) -> None:
+            watch.step(result)
+            if result.step % saving.save_interval == 0 or result.step == settings.steps:
+                state = TrainState(settings.method, result.step, result.cursor, identity)
+                weights = method.trainable_state()
+                save_checkpoint(folder.checkpoints, state, weights, optimizer, saving.keep)
+
+        start = time.monotonic()
+        train(method, optimizer, iter(loader), settings.optim, first, settings.steps, after_step)
+        watch.close()
+    print(f"{settings.steps - first} steps in {time.monotonic() - start:.0f} s; run: {folder.path}")
+    print(f"pictures: {folder.samples}; next: python -m train.stylize --run={folder.path}")
+
+
+@contextmanager
+def _loader(settings: Any, selections: list[Any], needs: Any) -> Iterator[Any]:
+    from toolkit.stream.loader import Loader
+    from toolkit.stream.mix import parse_mix
+
+    data = settings.data
+    loader = Loader(
+        selections, parse_mix(data.mix), data.batch_size, needs.size, settings.seed,
+        data.workers, data.prefetch, needs.roles,
+    )  # fmt: skip
+    try:
+        yield loader
+    finally:
+        loader.close()
+
+
+def _restore(
+    settings: Any, folder: Any, method: Any, optimizer: Any, loader: Any, identity: str
+) -> int:
+    """Puts the last checkpoint back; returns the number of finished steps."""
+    from train.state import latest_checkpoint, load_optimizer, load_weights, read_state
+
+    checkpoint = latest_checkpoint(folder.checkpoints)
+    state = read_state(checkpoint, settings.method)
+    if state.fingerprint != identity:
+        raise UserError(f"the checkpoint {checkpoint} was made with another configuration")
+    method.load_trainable_state(load_weights(checkpoint))
+    load_optimizer(checkpoint, optimizer)
+    loader.load_state_dict(state.cursor)
+    print(f"resumed {folder.path} at step {state.step} of {settings.steps}")
+    return state.step
+
+
+def _announce(settings: Any, method: Any, selections: list[Any]) -> None:
+    count = sum(p.numel() for p in method.module().parameters())
+    sizes = ", ".join(f"{s.name} {len(s)}" for s in selections)
+    print(
+        f"{settings.method}: {count / 1e6:.2f} million parameters; samples: {sizes}; "
+        f"mix {settings.data.mix}; bit-identical when repeated with {settings.threads} threads "
+        f"on {settings.device}"
+    )
+
+
+def _fields(positional: list[str]) -> str:
+    """The configuration's fields with their defaults, for --help."""
+    from train.config import RunConfig
+
+    lines = describe(RunConfig())
+    return "\n\nfields (--group.field=value; method_config.*: see the method's README):\n" + (
+        "\n".join(lines)
+    )
+
+
+if __name__ == "__main__":
+    run(main, "python -m train.run", extra_help=_fields)

@@ -1,0 +1,77 @@
+"""Which configuration a run has: of a preset and flags when it is new, its own when it resumes."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from math import ceil
+from pathlib import Path
+
+from toolkit.core.config import load_toml, nest, resolve, to_toml
+from toolkit.core.errors import UserError
+from toolkit.stream.mix import parse_mix
+from train.config import RunConfig
+from train.methods import preset_path
+from train.runs import RunFolder, default_config, load_config, open_run
+
+# What does not change a run's result, and may therefore change when it is resumed.
+_FREE = ("data.workers", "data.prefetch", "checkpoint", "sample", "device")
+
+
+def fresh_config(method: str, config: str, changes: Mapping[str, str]) -> RunConfig:
+    """The configuration of a new run.
+
+    Args:
+        method: the method's name.
+        config: a preset of the method, or the path of a TOML file.
+        changes: dotted names and texts that override it.
+
+    Raises:
+        UserError: an unknown name, a value of the wrong type, a file of another method.
+    """
+    is_file = config.endswith(".toml")
+    path = Path(config) if is_file else preset_path(method, config)
+    tree = load_toml(path)
+    if tree.get("method", method) != method:
+        raise UserError(f"{path} configures {tree['method']}: python -m train.run {tree['method']}")
+    settings = resolve(default_config(method), tree, path.name)
+    return resolve(settings, nest(changes), "the flags")
+
+
+def stored_config(folder: RunFolder, method: str, changes: Mapping[str, str]) -> RunConfig:
+    """The configuration of a run that resumes: its own.
+
+    Raises UserError for a run of another method, or a change that would change the result.
+    """
+    settings = load_config(open_run(folder.path).config)
+    if settings.method != method:
+        raise UserError(
+            f"the checkpoint in {folder.path} is of the method {settings.method}, not {method}: "
+            f"python -m train.run {settings.method} --name={folder.path.name} --resume"
+        )
+    changed = resolve(settings, nest(changes), "the flags")
+    if fingerprint(changed) != fingerprint(settings):
+        raise UserError(
+            "a resumed run keeps its configuration; only these may change: "
+            f"{', '.join(_FREE)}. Start another run with another --name"
+        )
+    return changed
+
+
+def fingerprint(settings: RunConfig) -> str:
+    """Identifies everything in a configuration that decides the trained weights."""
+    lines, group = [], ""
+    for line in to_toml(settings).splitlines():
+        group = line.strip("[]") if line.startswith("[") else group
+        field = ".".join(filter(None, [group, line.partition(" = ")[0]]))
+        if line and not any(field == free or field.startswith(free + ".") for free in _FREE):
+            lines.append(field + line)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def with_epochs(settings: RunConfig, epochs: float, num_main: int) -> RunConfig:
+    """The configuration with as many steps as go through the main task `epochs` times."""
+    if epochs <= 0:
+        raise UserError(f"epochs={epochs}: takes a number above 0")
+    weights = list(parse_mix(settings.data.mix).values())
+    samples = epochs * num_main * sum(weights) / weights[0]
+    return dataclasses.replace(settings, steps=max(1, ceil(samples / settings.data.batch_size)))

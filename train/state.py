@@ -1,0 +1,158 @@
+"""Checkpoints: everything a run needs to go on as if nothing had happened.
+
+A checkpoint is a folder of safetensors and JSON, written under another name and renamed when it is
+whole. Nothing is ever unpickled.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from toolkit.core.errors import UserError, one_line
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """Where a run stands besides weights and optimiser.
+
+    step: finished steps. cursor: the loader's state. fingerprint: of the configuration that
+    decides the result; a checkpoint of another one is refused.
+    """
+
+    method: str
+    step: int
+    cursor: Mapping[str, Any]
+    fingerprint: str
+    format: int = FORMAT
+
+
+def save_checkpoint(
+    folder: Path,
+    state: TrainState,
+    weights: Mapping[str, torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    keep: int,
+) -> Path:
+    """Writes `folder`/step-NNNNNN and removes all but the last `keep` checkpoints.
+
+    Raises UserError when the disk is full or the folder cannot be written; the earlier checkpoints
+    are then untouched.
+    """
+    from safetensors.torch import save_file
+
+    final = folder / f"step-{state.step:06d}"
+    temporary = folder / f".{final.name}.{os.getpid()}.tmp"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        save_file(_plain(weights), temporary / "weights.safetensors")
+        save_file(_plain(_optimizer_tensors(optimizer)), temporary / "optimizer.safetensors")
+        files = {p.name: _sha256(p) for p in sorted(temporary.iterdir())}
+        text = json.dumps({**asdict(state), "files": files}, indent=1, sort_keys=True)
+        (temporary / "state.json").write_text(text + "\n", "utf-8")
+        for path in temporary.iterdir():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(temporary, final)
+    except OSError as error:
+        raise UserError(f"cannot write the checkpoint {final}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for old in list_checkpoints(folder)[: -max(keep, 1)]:
+        shutil.rmtree(old)
+    return final
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """All whole checkpoints, oldest first."""
+    return sorted(p for p in folder.glob("step-*") if (p / "state.json").is_file())
+
+
+def latest_checkpoint(folder: Path) -> Path:
+    """The last whole checkpoint. Raises UserError when there is none."""
+    found = list_checkpoints(folder)
+    if not found:
+        raise UserError(f"there is no checkpoint in {folder}: train first, without --resume")
+    return found[-1]
+
+
+def read_state(checkpoint: Path, method: str) -> TrainState:
+    """The JSON part of a checkpoint. Raises UserError when it is damaged or of another method."""
+    try:
+        fields = json.loads((checkpoint / "state.json").read_text("utf-8"))
+        files = fields.pop("files")
+        state = TrainState(**fields)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"the checkpoint {checkpoint} is damaged: {one_line(error)}") from None
+    if state.method != method:
+        raise UserError(
+            f"the checkpoint {checkpoint} is of the method {state.method}, not {method}: "
+            "choose another --name or train without --resume"
+        )
+    for name, digest in files.items():
+        path = checkpoint / name
+        if not path.is_file() or _sha256(path) != digest:
+            raise UserError(
+                f"{path} is missing or was changed: delete {checkpoint} and resume "
+                "from the one before"
+            )
+    return state
+
+
+def load_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """The trained weights of a checkpoint. Raises UserError when the file is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(checkpoint / "weights.safetensors")
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"the weights in {checkpoint} are damaged: {one_line(error)}") from None
+
+
+def load_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer) -> None:
+    """Puts the optimiser's tensors back. Raises UserError when they do not fit."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(checkpoint / "optimizer.safetensors")
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"the optimiser in {checkpoint} is damaged: {one_line(error)}") from None
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, field = name.partition(".")
+        state.setdefault(int(index), {})[field] = tensor
+    full = optimizer.state_dict()
+    count = sum(len(group["params"]) for group in full["param_groups"])
+    if set(state) != set(range(count)):
+        raise UserError(f"the optimiser in {checkpoint} belongs to another network")
+    optimizer.load_state_dict({"state": state, "param_groups": full["param_groups"]})
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, fields in state.items()
+        for name, value in fields.items()
+    }
+
+
+def _plain(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
