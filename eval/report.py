@@ -5,6 +5,7 @@ python -m eval.report --run=runs/demo
 
 import html
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -108,17 +109,28 @@ def _pictures(evalset: EvalSet, count: int) -> str:
 
 
 def _spread(items: list[Item], count: int) -> list[Item]:
-    """Takes turns over styles, and over contents within a style."""
-    by_style: dict[str, list[Item]] = {}
-    for item in items:
-        by_style.setdefault(item.row["style"] or "", []).append(item)
+    """Pictures that show as many styles and contents as possible: the style shown least so far,
+    and within it the content shown least, then the first in order."""
+    styles: Counter[str] = Counter()
+    contents: Counter[str] = Counter()
     chosen: list[Item] = []
-    for turn in range(count):
-        for group in by_style.values():
-            step = max(1, len(group) * len(by_style) // max(count, 1))
-            if turn * step < len(group):
-                chosen.append(group[turn * step])
-    return chosen[:count]
+    left = list(items)
+    while left and len(chosen) < count:
+        item = min(left, key=lambda i: (styles[_style(i)], contents[_subject(i)]))
+        left.remove(item)
+        chosen.append(item)
+        styles[_style(item)] += 1
+        contents[_subject(item)] += 1
+    return chosen
+
+
+def _style(item: Item) -> str:
+    return item.row["style"] or ""
+
+
+def _subject(item: Item) -> str:
+    """The content's key without its last part: crops of one photograph count as one subject."""
+    return item.references.get("content", ("", item.row["key"]))[1].rpartition("-")[0]
 
 
 def _caption(item: Item, role: str) -> str:

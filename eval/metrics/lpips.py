@@ -27,10 +27,13 @@ def load_network(trunk: Path) -> Any:
     """The LPIPS network with the trunk of a torchvision AlexNet state dict."""
     import contextlib
     import io
+    import warnings
 
     import torch
 
-    with contextlib.redirect_stdout(io.StringIO()):  # the package prints its settings
+    # The package prints its settings and calls torchvision in a way that has been deprecated.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         import lpips
 
         network = lpips.LPIPS(net="alex", pnet_rand=True)

@@ -1,0 +1,289 @@
+"""The whole path through the real commands, each in a process of its own, killed on the way."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from toolkit.store.images import decode_rgb
+from toolkit.store.layout import Layout
+from toolkit.store.manifest import SHARD_SHA256, manifest_metadata, read_manifest
+from toolkit.store.samples import SampleReader
+
+STEPS, SAVE = 12, 5
+SMALL = (
+    f"--steps={STEPS}", f"--checkpoint.save_interval={SAVE}", "--data.batch_size=4",
+    "--threads=1", "--sample.num_pairs=1", "--sample.eval_size=2", "--sample.steps=2",
+    "--sample.eval_every=6", "--sample.sample_every=6",
+)  # fmt: skip
+
+
+def command(module: str, *args: str | Path, data: Layout | None = None, **env: str):
+    folders = [] if data is None else [f"--shards={data.shards}", f"--manifests={data.manifests}"]
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(str, args), *folders],
+        capture_output=True, text=True, env={**os.environ, **env}, timeout=280,
+    )  # fmt: skip
+
+
+def succeed(*args, **kwargs) -> str:
+    done = command(*args, **kwargs)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def refused(*args, **kwargs) -> str:
+    """The one line of a command that refuses; it leaves with 2 and shows no traceback."""
+    done = command(*args, **kwargs)
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert done.returncode == 2, done.stderr
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def log_of(run: Path) -> list[dict]:
+    """The log without what time decides."""
+    records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in r.items() if k not in ("wait_s", "step_s")} for r in records]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def straight(sample_data: Layout, runs: Path) -> Path:
+    """A run that was never interrupted."""
+    succeed("train.run", *SMALL, f"--runs={runs}", "--name=straight", data=sample_data)
+    return runs / "straight"
+
+
+@pytest.fixture(scope="module")
+def pictures(sample_data: Layout, straight: Path, tmp_path_factory) -> Layout:
+    """A layout of its own with the sample data and twenty pictures of the run, two per style."""
+    root = tmp_path_factory.mktemp("data")
+    layout = Layout(root / "shards", root / "manifests")
+    shutil.copytree(sample_data.manifests, layout.manifests)
+    layout.shards.mkdir()
+    for folder in sample_data.shards.iterdir():
+        (layout.shards / folder.name).symlink_to(folder)
+    where = "split='val' and key like '%-0_\\_%' escape '\\' and key < 'coffee-02'"
+    succeed("train.stylize", f"--run={straight}", f"--where={where}", "--limit=20", "--steps=2",
+            data=layout)
+    return layout
+
+
+def test_run_writes_config_log_checkpoints_and_pictures(straight: Path) -> None:
+    steps = [r["step"] for r in log_of(straight) if "loss" in r]
+    assert steps == list(range(1, STEPS + 1))
+    names = sorted(p.name for p in (straight / "checkpoints").iterdir())
+    assert names == ["step-000010", "step-000012"]
+    assert list((straight / "tensorboard").glob("events.*"))
+    grid = Image.open(straight / "samples" / "step-000012.png")
+    assert grid.size == (4 * 64 * 2, 64 * 2)
+    assert {r["step"] for r in log_of(straight) if "eval_loss" in r} == {0, 6, 12}
+
+
+def test_mix_is_logged_by_task(straight: Path) -> None:
+    record = log_of(straight)[-2]
+    assert {"loss/main", "loss/fill50k", "mse/main"} <= set(record)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
+def test_killed_and_resumed_ends_with_the_same_bits(
+    sample_data: Layout, runs: Path, straight: Path
+) -> None:
+    """kill -9 behind the first checkpoint, then resumed with another number of workers."""
+    folders = [f"--shards={sample_data.shards}", f"--manifests={sample_data.manifests}"]
+    args = [*SMALL, f"--runs={runs}", "--name=killed", *folders]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "train.run", *args], stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    log = runs / "killed" / "log.jsonl"
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and process.poll() is None:
+        if log.exists() and f'"step": {SAVE + 2}' in log.read_text():
+            break
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    done = [r["step"] for r in log_of(runs / "killed") if "loss" in r]
+    assert SAVE + 1 < max(done) < STEPS, "the kill came too late to prove anything"
+    out = succeed("train.run", f"--runs={runs}", "--name=killed", "--resume", "--data.workers=0",
+                  data=sample_data)
+    assert re.search(r"resumed .* at step (5|10) of 12", out)
+    last = "checkpoints/step-000012"
+    for name in ("weights.safetensors", "optimizer.safetensors"):
+        assert (runs / "killed" / last / name).read_bytes() == (
+            straight / last / name
+        ).read_bytes(), name
+    assert log_of(runs / "killed") == log_of(straight)
+
+
+def test_pictures_are_a_dataset_linked_to_their_halves(pictures: Layout) -> None:
+    rows = [r for p in pictures.manifests_of("straight-out") for r in read_manifest(p)]
+    assert len(rows) == 20
+    for row in rows:
+        roles = {link["role"]: link for link in row["links"]}
+        assert set(roles) == {"content", "style", "target"}
+        content, style = row["key"].split("_seed")[0].split("_", 1)
+        assert roles["content"] == {"role": "content", "dataset": "content", "key": content}
+        assert roles["style"] == {"role": "style", "dataset": "wikiart", "key": style}
+        assert (row["width"], row["height"], row["format"]) == (64, 64, "png")
+    out = succeed("toolkit.query", "dataset='straight-out'", "--count", data=pictures)
+    assert out.strip() == "20"
+    succeed("toolkit.verify", "straight-out", data=pictures)
+
+
+def test_other_settings_make_other_pictures_in_place_of_the_old(
+    pictures: Layout, straight: Path, tmp_path: Path
+) -> None:
+    layout = Layout(tmp_path / "shards", tmp_path / "manifests")
+    shutil.copytree(pictures.manifests, layout.manifests)
+    shutil.copytree(pictures.shards, layout.shards)
+    (manifest,) = layout.manifests_of("straight-out")
+    first = read_manifest(manifest)[0]
+    args = [f"--run={straight}", f"--where=key = '{first['key']}'", "--steps=2"]
+    succeed("train.stylize", *args, data=layout)
+    (same,) = read_manifest(manifest)
+    assert same["key"] == first["key"]
+    pair = [decode_rgb(SampleReader(x, "straight-out").picture(first["key"])).astype(int)
+            for x in (pictures, layout)]  # fmt: skip
+    assert np.abs(pair[0] - pair[1]).max() <= 1, "a picture does not depend on its batch"
+    succeed("train.stylize", *args, "--seed=1", data=layout)
+    (other,) = read_manifest(manifest)
+    assert other["sha256"] != same["sha256"]
+
+
+def test_scores_and_report(pictures: Layout, straight: Path, tmp_path: Path) -> None:
+    out = succeed("eval.run", f"--run={straight}", data=pictures, TORCH_HOME=str(tmp_path))
+    assert "missing: lpips: the AlexNet trunk is missing (233 MB); get it with: python -c" in out
+    summary = json.loads((straight / "scores" / "summary.json").read_text())
+    values = {m["name"]: m for m in summary["metrics"]}
+    assert set(values) == {"colour_distance", "colour_histogram", "edge_structure"}
+    for metric in values.values():
+        assert metric["low"] <= metric["value"] <= metric["high"]
+        assert metric["num_samples"] == 20
+    assert summary["cost"]["parameters"] > 1e6
+
+    (manifest,) = pictures.manifests_of("straight-out")
+    sidecar = pq.read_table(manifest.parent / "sidecars" / "scores" / manifest.name)
+    assert sidecar["key"].to_pylist() == [row["key"] for row in read_manifest(manifest)]
+    assert sidecar.schema.metadata[SHARD_SHA256] == manifest_metadata(manifest)[SHARD_SHA256]
+    mean = np.mean(sidecar["edge_structure"].to_pylist())
+    assert mean == pytest.approx(values["edge_structure"]["value"])
+
+    out = succeed("eval.report", f"--run={straight}", "--pictures=5", data=pictures)
+    page = (straight / "report.html").read_text("utf-8")
+    assert str((straight / "report.html").resolve()) in out
+    assert page.count("<img") == 5 * 4
+    assert not re.search(r"(src|href)\s*=\s*['\"]?(http|//|/)", page)
+    for word in ("edge_structure", "missing: lpips", "nearer in colour", "polyline", "gate = 0.1"):
+        assert word in page, word
+
+
+def test_one_picture_from_two_files(straight: Path, sample_data: Layout, tmp_path: Path) -> None:
+    for dataset, key in (("content", "coffee-00"), ("wikiart", "cubism-025")):
+        (tmp_path / f"{key}.jpg").write_bytes(SampleReader(sample_data, dataset).picture(key))
+    args = [f"--run={straight}", f"--content={tmp_path / 'coffee-00.jpg'}",
+            f"--style={tmp_path / 'cubism-025.jpg'}", "--steps=2"]  # fmt: skip
+    succeed("train.stylize", *args, f"--out={tmp_path / 'a.png'}")
+    succeed("train.stylize", *args, f"--out={tmp_path / 'b.png'}")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert Image.open(tmp_path / "a.png").size == (64, 64)
+    (tmp_path / "text.jpg").write_text("not a picture")
+    bad = [*args[:2], f"--style={tmp_path / 'text.jpg'}"]
+    assert "text.jpg is not a usable picture" in refused("train.stylize", *bad)
+    assert "cannot read the picture" in refused("train.stylize", args[0], args[1], "--style=no.jpg")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--steps=abc"], "takes a whole number"),
+        (["--stepz=3"], "did you mean steps"),
+        (["--optim.lrr=1"], "did you mean lr"),
+        (["--optim.lr=-1"], "lr is above 0"),
+        (["style_adaptor"], "did you mean style_adapter"),
+        (["--config=huge"], "it has smoke"),
+        (["--where=style="], "not a valid SQL expression"),
+        (["--where=stile='Cubism'"], "did you mean title"),
+        (["--where=style='Dada'"], "selects no sample"),
+        (["--where=true) or (select 1"], "not a valid SQL expression"),
+        (["--data.mix=main:3,circles:1"], "needs the dataset 'circles'"),
+        (["--data.mix=main:0"], "whole-number weights"),
+        (["--runs=/proc/none"], "cannot write to"),
+        (["--resume", "--name=never"], "there is no run in"),
+    ],
+)
+def test_bad_input_is_one_line(
+    args: list[str], says: str, sample_data: Layout, tmp_path: Path
+) -> None:
+    runs = [] if any(a.startswith("--runs") for a in args) else [f"--runs={tmp_path / 'r'}"]
+    assert says in refused("train.run", *args, *runs, data=sample_data)
+    assert not (tmp_path / "r").exists()
+
+
+def test_no_packed_data_says_to_pack(tmp_path: Path) -> None:
+    empty = Layout(tmp_path / "shards", tmp_path / "manifests")
+    for args in (["train.run", f"--runs={tmp_path / 'r'}"], ["toolkit.query"], ["toolkit.verify"]):
+        assert "python -m toolkit.pack" in refused(*args, data=empty)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_run_is_not_overwritten_by_accident(
+    straight: Path, runs: Path, sample_data: Layout
+) -> None:
+    before = (straight / "log.jsonl").read_bytes()
+    line = refused("train.run", f"--runs={runs}", "--name=straight", data=sample_data)
+    assert "--resume, --overwrite, or another --name" in line
+    line = refused("train.run", f"--runs={runs}", "--name=straight", "--resume", "--optim.lr=1",
+                   data=sample_data)
+    assert "keeps its configuration" in line
+    (runs / "precious").mkdir()
+    (runs / "precious" / "thesis.txt").write_text("x")
+    line = refused("train.run", f"--runs={runs}", "--name=precious", "--overwrite",
+                   data=sample_data)
+    assert "is no run" in line
+    assert (straight / "log.jsonl").read_bytes() == before
+
+
+def test_a_checkpoint_of_another_method_is_refused(straight: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(straight, copy)
+    state = copy / "checkpoints" / "step-000012" / "state.json"
+    state.write_text(state.read_text().replace("style_adapter", "ot_cfm"))
+    line = refused("train.stylize", f"--run={copy}")
+    assert "is of the method ot_cfm, not style_adapter" in line
+
+
+def test_a_missing_shard_is_named(straight: Path, sample_data: Layout, tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "shards", tmp_path / "manifests")
+    shutil.copytree(sample_data.manifests, layout.manifests)
+    shutil.copytree(sample_data.shards, layout.shards)
+    (layout.shards / "wikiart" / "wikiart-000001.tar").unlink()
+    line = refused("train.run", f"--runs={tmp_path / 'r'}", data=layout)
+    assert "wikiart-000001.tar is gone" in line
+    assert not (tmp_path / "r").exists()
+
+
+def test_unscored_and_unstylized_runs_say_what_comes_first(
+    straight: Path, sample_data: Layout, tmp_path: Path
+) -> None:
+    copy = tmp_path / "fresh"
+    shutil.copytree(straight, copy, ignore=shutil.ignore_patterns("scores", "stylize.json"))
+    assert "python -m train.stylize" in refused("eval.run", f"--run={copy}", data=sample_data)
+    assert "python -m eval.run" in refused("eval.report", f"--run={copy}", data=sample_data)

@@ -1,0 +1,146 @@
+"""Configurations: strict, repeated from the run's own file, and guarded when resumed."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from toolkit.core.config import load_toml, resolve, to_toml
+from toolkit.core.errors import UserError
+from train.config import RunConfig
+from train.runs import RunFolder, default_config, load_config
+from train.settings import fingerprint, fresh_config, stored_config, with_epochs
+
+
+def fresh(**changes: str) -> RunConfig:
+    return fresh_config("style_adapter", "smoke", changes)
+
+
+def stored(tmp_path: Path, **changes: str) -> RunFolder:
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    folder.config.write_text(to_toml(fresh(**changes)))
+    return folder
+
+
+def test_preset_then_flags() -> None:
+    assert fresh().optim.lr == pytest.approx(2e-3)
+    changed = fresh(**{"optim.lr": "0.5", "method_config.net.gate": "0.2", "steps": "7"})
+    assert (changed.optim.lr, changed.method_config.net.gate, changed.steps) == (0.5, 0.2, 7)
+    assert changed.data == fresh().data
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("optim.lrr", "1", "did you mean lr"),
+        ("optim.lr", "abc", "takes a number"),
+        ("optim.schedule", "linear", "constant, cosine"),
+        ("optim", "1", "group"),
+        ("optim.lr.x", "1", "one value"),
+        ("method_config.nett.gate", "1", "did you mean net"),
+    ],
+)
+def test_wrong_names_and_values(name: str, value: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        fresh(**{name: value})
+
+
+def test_a_runs_own_file_repeats_it(tmp_path: Path) -> None:
+    folder = stored(tmp_path, **{"optim.lr": "0.125", "data.where": "style='Cubism' and \"key\">''"})
+    assert load_config(folder.config) == fresh(
+        **{"optim.lr": "0.125", "data.where": "style='Cubism' and \"key\">''"}
+    )
+    assert fresh_config("style_adapter", str(folder.config), {}) == load_config(folder.config)
+
+
+def test_unknown_preset_and_missing_file() -> None:
+    with pytest.raises(UserError, match="it has smoke"):
+        fresh_config("style_adapter", "huge", {})
+    with pytest.raises(UserError, match="cannot read"):
+        fresh_config("style_adapter", "nowhere.toml", {})
+
+
+def test_fingerprint_ignores_only_what_cannot_change_the_weights() -> None:
+    base = fingerprint(fresh())
+    for free in ("data.workers", "checkpoint.keep", "sample.num_pairs"):
+        assert fingerprint(fresh(**{free: "1"})) == base, free
+    tree = load_toml_tree()
+    deciding = [name for name in tree if not name.startswith(("checkpoint.", "sample."))]
+    assert len(deciding) > 20
+    for name in deciding:
+        if name in ("data.workers", "data.prefetch", "device"):
+            continue
+        other = resolve_one(name, tree[name])
+        assert fingerprint(other) != base, f"{name} decides the result"
+
+
+def load_toml_tree() -> dict[str, object]:
+    """Dotted name to value of every field of the smoke configuration."""
+    flat: dict[str, object] = {}
+
+    def walk(prefix: str, node: object) -> None:
+        for field in dataclasses.fields(node):  # type: ignore[arg-type]
+            value = getattr(node, field.name)
+            if dataclasses.is_dataclass(value):
+                walk(f"{prefix}{field.name}.", value)
+            else:
+                flat[prefix + field.name] = value
+
+    walk("", fresh())
+    return flat
+
+
+def resolve_one(name: str, value: object) -> RunConfig:
+    """The smoke configuration with one field changed to something else of its type."""
+    if name == "method":
+        return dataclasses.replace(fresh(), method="other")
+    if name == "optim.schedule":
+        changed: object = "constant"
+    elif isinstance(value, str):
+        changed = value + "x"
+    else:
+        changed = value + 1  # type: ignore[operator]
+    tree: dict = {}
+    node = tree
+    *groups, leaf = name.split(".")
+    for group in groups:
+        node = node.setdefault(group, {})
+    node[leaf] = changed
+    return resolve(fresh(), tree, "test")
+
+
+def test_resuming_keeps_the_configuration(tmp_path: Path) -> None:
+    folder = stored(tmp_path)
+    assert stored_config(folder, "style_adapter", {"data.workers": "0"}).data.workers == 0
+    with pytest.raises(UserError, match="keeps its configuration"):
+        stored_config(folder, "style_adapter", {"optim.lr": "0.7"})
+    folder.config.write_text(to_toml(dataclasses.replace(fresh(), method="style_adapter")))
+    with pytest.raises(UserError, match="is of the method style_adapter, not ot_cfm"):
+        stored_config(folder, "ot_cfm", {})
+
+
+def test_no_run_lists_those_there_are(tmp_path: Path) -> None:
+    stored(tmp_path)
+    with pytest.raises(UserError, match="runs there: run"):
+        stored_config(RunFolder(tmp_path / "other"), "style_adapter", {})
+
+
+def test_epochs_count_the_main_task() -> None:
+    """100 main samples twice, 3 of 4 samples are main, 16 a batch: 200 · 4/3 / 16 = 16.7 steps."""
+    assert with_epochs(fresh(), 2, 100).steps == 17
+    with pytest.raises(UserError, match="above 0"):
+        with_epochs(fresh(), 0, 100)
+
+
+def test_toml_round_trip_of_every_default() -> None:
+    config = default_config("style_adapter")
+    path_free = to_toml(config)
+    assert "None" not in path_free
+    assert path_free.count("\n[") >= 5
+
+
+def test_broken_toml(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text("steps = = 3")
+    with pytest.raises(UserError, match="not valid TOML"):
+        load_toml(tmp_path / "x.toml")
