@@ -27,7 +27,7 @@ def main(
     samples_per_shard: int | None = None,
     jobs: int | None = None,
     limit: int | None = None,
-    **options: str,
+    raw: Path | None = None,
 ) -> None:
     """Packs pictures into tar shards with Parquet manifests.
 
@@ -43,11 +43,10 @@ def main(
         samples_per_shard: inputs in one tar; 1000, and 64 for the sample data.
         jobs: processes; as many as there are cores otherwise.
         limit: pack only so many inputs of a source, for a rehearsal.
+        raw: also write the sample data as loose files below this folder.
     """
     layout, jobs = Layout(shards, manifests), jobs or os.cpu_count() or 1
-    if options:
-        raise UserError(f"unknown flag --{next(iter(options))}: see python -m toolkit.pack --help")
-    if source is None:
+    if source in (None, "sample"):
         if src is not None:
             raise UserError(
                 f"say what {src} holds: python -m toolkit.pack SOURCE --src={src}, "
@@ -55,11 +54,17 @@ def main(
             )
         results = pack_sample(layout, jobs, samples_per_shard or SAMPLE_SAMPLES_PER_SHARD)
     else:
-        raw = open_source(source, {"src": src})
+        if raw is not None:
+            raise UserError("--raw goes with the sample data: leave SOURCE away")
+        opened = open_source(source, {"src": src})
         dataset = name or (src.resolve().name.lower() if src else source)
         size = samples_per_shard or SAMPLES_PER_SHARD
-        results = [pack(raw, dataset, layout, size, jobs, limit)]
+        results = [pack(opened, dataset, layout, size, jobs, limit)]
     _print_table(results)
+    if raw is not None:
+        from toolkit.packing.raw import write_raw
+
+        print(f"{write_raw(layout, raw)} samples as loose files in {raw}")
     if not any(result.num_ok for result in results):
         raise UserError("no input could be packed: the table above names the causes")
 

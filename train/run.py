@@ -107,12 +107,12 @@ def _select(data: Any, layout: Layout) -> tuple[list[Any], Any]:
     from toolkit.store.selection import select
     from toolkit.stream.mix import parse_mix
 
-    cache = layout.manifests / ".selections"
     first, *rest = parse_mix(data.mix)
     dataset = data.main if first == "main" else first
-    train = f"split = '{data.split}'"
-    selections = [select(first, dataset, f"({data.where}\n) AND {train}", layout, cache)]
-    selections += [select(name, name, train, layout, cache) for name in rest]
+    # what was packed without a split is there to train on
+    train = f"coalesce(split, 'train') = '{data.split}'"
+    selections = [select(first, dataset, [data.where, train], layout)]
+    selections += [select(name, name, [train], layout) for name in rest]
     for selection in selections:
         if selection.num_dropped:
             print(
@@ -120,8 +120,8 @@ def _select(data: Any, layout: Layout) -> tuple[list[Any], Any]:
                 "content or style is not packed"
             )
     try:
-        held_out = f"({data.where}\n) AND split = '{data.val_split}'"
-        return selections, select(first, dataset, held_out, layout, cache)
+        held_out = f"split = '{data.val_split}'"
+        return selections, select(first, dataset, [data.where, held_out], layout)
     except UserError as error:
         print(f"watching training samples, there are no others: {error}")
         return selections, selections[0]
@@ -217,13 +217,12 @@ def _announce(settings: Any, method: Any, selections: list[Any]) -> None:
 
 
 def _fields(positional: list[str]) -> str:
-    """The configuration's fields with their defaults, for --help."""
-    from train.config import RunConfig
+    """The configuration's fields, the method's own included, as its smoke preset sets them."""
+    from train.settings import fresh_config
 
-    lines = describe(RunConfig())
-    return "\n\nfields (--group.field=value; method_config.*: see the method's README):\n" + (
-        "\n".join(lines)
-    )
+    method = positional[0] if positional else "style_adapter"
+    lines = describe(fresh_config(method, "smoke", {}))
+    return f"\n\nfields of {method}, preset smoke (--group.field=value):\n" + "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 from toolkit.core.config import load_toml, resolve
 from toolkit.core.errors import UserError
 from train.config import RunConfig
-from train.methods import load_method
+from train.methods import default_method_config, load_method
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def open_run(path: Path) -> RunFolder:
 
 def default_config(method: str) -> RunConfig:
     """The defaults of a run of `method`, the method's own included."""
-    return RunConfig(method=method, method_config=load_method(method).Config())
+    return RunConfig(method=method, method_config=default_method_config(method))
 
 
 def load_config(path: Path) -> RunConfig:

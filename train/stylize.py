@@ -150,8 +150,9 @@ def _many(
     from train.pictures import StylizedSource
 
     data = settings.data
-    condition = where or f"({data.where}\n) AND split = '{data.val_split}'"
-    selection = select("stylize", data.main, condition, layout, layout.manifests / ".selections")
+    held_out = [data.where, f"split = '{data.val_split}'"]
+    conditions = [where] if where else held_out
+    selection = select("stylize", data.main, conditions, layout)
     source = StylizedSource(method, selection, data.main, options, identity)
     result = pack(source, folder.dataset, layout, samples_per_shard=64, limit=limit)
     if source.spent_s:

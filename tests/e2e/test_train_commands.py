@@ -32,7 +32,7 @@ def command(module: str, *args: str | Path, data: Layout | None = None, **env: s
     folders = [] if data is None else [f"--shards={data.shards}", f"--manifests={data.manifests}"]
     return subprocess.run(
         [sys.executable, "-m", module, *map(str, args), *folders],
-        capture_output=True, text=True, env={**os.environ, **env}, timeout=280,
+        capture_output=True, text=True, env={**os.environ, **env}, timeout=280, check=False,
     )  # fmt: skip
 
 
@@ -80,8 +80,14 @@ def pictures(sample_data: Layout, straight: Path, tmp_path_factory) -> Layout:
     for folder in sample_data.shards.iterdir():
         (layout.shards / folder.name).symlink_to(folder)
     where = "split='val' and key like '%-0_\\_%' escape '\\' and key < 'coffee-02'"
-    succeed("train.stylize", f"--run={straight}", f"--where={where}", "--limit=20", "--steps=2",
-            data=layout)
+    succeed(
+        "train.stylize",
+        f"--run={straight}",
+        f"--where={where}",
+        "--limit=20",
+        "--steps=2",
+        data=layout,
+    )
     return layout
 
 
@@ -122,8 +128,14 @@ def test_killed_and_resumed_ends_with_the_same_bits(
     process.wait()
     done = [r["step"] for r in log_of(runs / "killed") if "loss" in r]
     assert SAVE + 1 < max(done) < STEPS, "the kill came too late to prove anything"
-    out = succeed("train.run", f"--runs={runs}", "--name=killed", "--resume", "--data.workers=0",
-                  data=sample_data)
+    out = succeed(
+        "train.run",
+        f"--runs={runs}",
+        "--name=killed",
+        "--resume",
+        "--data.workers=0",
+        data=sample_data,
+    )
     assert re.search(r"resumed .* at step (5|10) of 12", out)
     last = "checkpoints/step-000012"
     for name in ("weights.safetensors", "optimizer.safetensors"):
@@ -250,13 +262,20 @@ def test_an_existing_run_is_not_overwritten_by_accident(
     before = (straight / "log.jsonl").read_bytes()
     line = refused("train.run", f"--runs={runs}", "--name=straight", data=sample_data)
     assert "--resume, --overwrite, or another --name" in line
-    line = refused("train.run", f"--runs={runs}", "--name=straight", "--resume", "--optim.lr=1",
-                   data=sample_data)
+    line = refused(
+        "train.run",
+        f"--runs={runs}",
+        "--name=straight",
+        "--resume",
+        "--optim.lr=1",
+        data=sample_data,
+    )
     assert "keeps its configuration" in line
     (runs / "precious").mkdir()
     (runs / "precious" / "thesis.txt").write_text("x")
-    line = refused("train.run", f"--runs={runs}", "--name=precious", "--overwrite",
-                   data=sample_data)
+    line = refused(
+        "train.run", f"--runs={runs}", "--name=precious", "--overwrite", data=sample_data
+    )
     assert "is no run" in line
     assert (straight / "log.jsonl").read_bytes() == before
 

@@ -21,7 +21,9 @@ def test_pictures_are_inside_the_page() -> None:
 
 
 def test_nothing_is_loaded_from_outside() -> None:
-    text = page("t", [("a", table(["h"], [["<b>"]])), ("b", line_plot({"x": [(0, 1.0), (5, 2.0)]}))])
+    text = page(
+        "t", [("a", table(["h"], [["<b>"]])), ("b", line_plot({"x": [(0, 1.0), (5, 2.0)]}))]
+    )
     assert not re.search(r"(src|href)\s*=\s*['\"]?(http|//|/)", text)
     assert "&lt;b&gt;" in text
 

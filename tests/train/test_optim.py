@@ -1,5 +1,6 @@
 """The learning rate is a pure function of the step; groups scale it."""
 
+import itertools
 import math
 
 import pytest
@@ -17,7 +18,7 @@ def test_warm_up_is_linear_then_cosine_falls_to_zero() -> None:
     assert rates[9] == pytest.approx(1, abs=1e-3)
     assert rates[500] == pytest.approx(0.5)
     assert rates[1000] == pytest.approx(0, abs=1e-12)
-    assert all(a > b for a, b in zip(rates[10:-1], rates[11:], strict=True))
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
 
 
 def test_cosine_agrees_with_pytorch() -> None:

@@ -47,7 +47,9 @@ def test_wrong_names_and_values(name: str, value: str, says: str) -> None:
 
 
 def test_a_runs_own_file_repeats_it(tmp_path: Path) -> None:
-    folder = stored(tmp_path, **{"optim.lr": "0.125", "data.where": "style='Cubism' and \"key\">''"})
+    folder = stored(
+        tmp_path, **{"optim.lr": "0.125", "data.where": "style='Cubism' and \"key\">''"}
+    )
     assert load_config(folder.config) == fresh(
         **{"optim.lr": "0.125", "data.where": "style='Cubism' and \"key\">''"}
     )

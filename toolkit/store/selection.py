@@ -5,8 +5,12 @@ cost nothing while training. The result is a memory-mapped Arrow file, disposabl
 the query and the data's fingerprints and made again whenever it is missing.
 """
 
+import getpass
 import hashlib
 import json
+import os
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +51,8 @@ class Selection:
         return self.table.num_rows
 
 
-def select(name: str, dataset: str, where: str, layout: Layout, cache: Path) -> Selection:
-    """Compiles the samples of `dataset` for which `where` holds.
+def select(name: str, dataset: str, where: Sequence[str], layout: Layout, cache: Path) -> Selection:
+    """Compiles the samples of `dataset` for which all of `where` hold.
 
     Roles are found from what a sample has: the target is the member `target.*` or else its first
     picture, the content is the member `source.*` or the sample linked as content, the style is the
@@ -57,9 +61,10 @@ def select(name: str, dataset: str, where: str, layout: Layout, cache: Path) -> 
     Args:
         name: the task's name in the mix.
         dataset: the dataset that holds the targets.
-        where: an SQL expression over the manifest's columns.
+        where: SQL over the manifest's columns; of several expressions each is checked by itself.
         layout: the data folders.
-        cache: folder for compiled selections.
+        cache: folder for compiled selections; beside the manifests, or where that cannot be
+            written, in the folder for temporary files.
 
     Raises:
         UserError: bad SQL, unknown dataset, nothing selected, a shard that is gone.
@@ -68,21 +73,32 @@ def select(name: str, dataset: str, where: str, layout: Layout, cache: Path) -> 
     if dataset not in catalog.datasets:
         packed = ", ".join(catalog.datasets)
         raise UserError(f"the task {name} needs the dataset {dataset!r}; packed are {packed}")
-    condition = catalog.expression(where.strip() or "true", "where")
+    texts = [where] if isinstance(where, str) else list(where)
+    checked = [catalog.expression(text.strip() or "true", "where") for text in texts]
+    condition = " AND ".join(f"({text}\n)" for text in checked)
     identity = _identity(layout, catalog.datasets, dataset, condition)
-    path = make_folder(cache) / f"{name}-{identity[:16]}.arrow"
+    folder = make_folder(cache or _default_cache(layout))
+    path = folder / f"{name}-{identity[:16]}.arrow"
     if not path.exists():
         _compile(catalog, dataset, condition, path)
     table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     facts = json.loads(table.schema.metadata[b"tessera"])
     if not table.num_rows:
         hint = f"; {facts['dropped']} lack a linked sample" if facts["dropped"] else ""
-        raise UserError(f"the task {name} selects no sample of {dataset}: where={where!r}{hint}")
+        raise UserError(
+            f"the task {name} selects no sample of {dataset} where {' and '.join(where)}{hint}"
+        )
     shards = tuple(layout.shards / part for part in facts["shards"])
     for shard in shards:
         if not shard.is_file():
             raise UserError(f"the shard {shard} is gone: pack its dataset again")
     return Selection(name, table, shards, tuple(facts["roles"]), identity, facts["dropped"])
+
+
+def _default_cache(layout: Layout) -> Path:
+    if os.access(layout.manifests, os.W_OK):
+        return layout.manifests / ".selections"
+    return Path(tempfile.gettempdir()) / f"tessera-selections-{getpass.getuser()}"
 
 
 def _identity(layout: Layout, datasets: list[str], dataset: str, condition: str) -> str:

@@ -1,10 +1,11 @@
-"""Training methods, one folder each: `train/methods/<name>/method.py` has `Config`, `Method`."""
+"""Training methods, one folder each: `train/methods/<name>/method.py` has `Method`."""
 
 import difflib
 import importlib
 import pkgutil
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from toolkit.core.errors import UserError
 
@@ -25,8 +26,13 @@ def check_method(name: str) -> str:
 
 
 def load_method(name: str) -> ModuleType:
-    """The module that holds a method's `Config` and `Method`. Raises UserError when unknown."""
+    """The module that holds a method's class `Method`. Raises UserError when unknown."""
     return importlib.import_module(f"{__name__}.{check_method(name)}.method")
+
+
+def default_method_config(name: str) -> Any:
+    """A method's own settings, from its `config.py`, which loads nothing heavy."""
+    return importlib.import_module(f"{__name__}.{check_method(name)}.config").Config()
 
 
 def preset_path(method: str, preset: str) -> Path:

@@ -79,9 +79,7 @@ def test_equation_5_of_ip_adapter() -> None:
         tokens @ style.to_k_style.weight.T, tokens @ style.to_v_style.weight.T
     )
     expected = functional.linear(both, attn.to_out[0].weight, attn.to_out[0].bias)
-    found = attn(
-        hidden, encoder_hidden_states=text, ip_hidden_states=(tokens, torch.ones(2))
-    )
+    found = attn(hidden, encoder_hidden_states=text, ip_hidden_states=(tokens, torch.ones(2)))
     assert torch.allclose(found, expected, atol=1e-6)
 
 

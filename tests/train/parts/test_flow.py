@@ -24,7 +24,9 @@ def test_velocity_of_the_true_data_is_the_path_derivative() -> None:
 
 
 def test_velocity_stays_finite_at_the_end() -> None:
-    assert torch.isfinite(velocity_from_data(torch.ones(1, 2), torch.zeros(1, 2), torch.ones(1))).all()
+    assert torch.isfinite(
+        velocity_from_data(torch.ones(1, 2), torch.zeros(1, 2), torch.ones(1))
+    ).all()
 
 
 def test_loss_is_the_squared_velocity_error() -> None:

@@ -10,7 +10,9 @@ from train.parts.haar import haar, inverse_haar
 
 @pytest.mark.parametrize("levels", [1, 2, 3])
 def test_inverse_gives_the_pixels_back(levels: int) -> None:
-    pixels = torch.rand(2, 3, 32, 16, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    pixels = torch.rand(
+        2, 3, 32, 16, generator=torch.Generator().manual_seed(0), dtype=torch.double
+    )
     latents = haar(pixels, levels)
     assert latents.shape == (2, 3 * 4**levels, 32 >> levels, 16 >> levels)
     assert torch.allclose(inverse_haar(latents, levels), pixels, atol=1e-14)

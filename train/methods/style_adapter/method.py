@@ -1,7 +1,6 @@
 """The method `style_adapter`: learns a teacher's style-transfer targets from a style reference."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -9,23 +8,11 @@ import torch
 from toolkit.core.errors import UserError
 from toolkit.stream.batch import Batch
 from train.methods.api import LossOut, Needs, StylizeRequest
-from train.methods.style_adapter.net import Net, NetConfig
+from train.methods.style_adapter.config import Config
+from train.methods.style_adapter.net import Net
 from train.parts.flow import interpolate, velocity_from_data, velocity_loss
 from train.parts.noise import normal, sample_generators, uniform
 from train.parts.samplers import euler
-
-
-@dataclass(frozen=True)
-class Config:
-    """Settings of the method.
-
-    style_dropout: share of training samples that see no style, for classifier-free guidance.
-    time_floor: see `train.parts.flow.velocity_loss`.
-    """
-
-    net: NetConfig = field(default_factory=NetConfig)
-    style_dropout: float = 0.05
-    time_floor: float = 0.2
 
 
 class Method:

@@ -1,36 +1,14 @@
 """The network: diffusers' PixArt transformer in a Haar latent, with content and style paths."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from train.methods.style_adapter.config import NetConfig
 from train.methods.style_adapter.words import HashedWords
 from train.parts.adapter import attach
 from train.parts.haar import haar, inverse_haar
-
-
-@dataclass(frozen=True)
-class NetConfig:
-    """Sizes of the network.
-
-    image_size: pixels a side. haar_levels: the latent has 3·4^levels channels and is 2^levels times
-    smaller. style_layers: the last so many blocks see the style. gate: initial γ of their gates.
-    """
-
-    image_size: int = 64
-    haar_levels: int = 2
-    patch_size: int = 2
-    num_layers: int = 6
-    num_heads: int = 4
-    head_dim: int = 48
-    text_dim: int = 64
-    word_buckets: int = 4096
-    style_dim: int = 128
-    style_layers: int = 4
-    gate: float = 0.1
-    head_width: int = 96
 
 
 class StyleEncoder(nn.Module):

@@ -8,8 +8,9 @@ import torch
 from toolkit.core.config import load_toml, resolve
 from train.methods import preset_path
 from train.methods.api import StylizeRequest
+from train.methods.style_adapter.config import NetConfig
 from train.methods.style_adapter.method import Method
-from train.methods.style_adapter.net import Net, NetConfig
+from train.methods.style_adapter.net import Net
 from train.methods.style_adapter.words import HashedWords
 from train.runs import build_method, default_config
 
@@ -39,7 +40,7 @@ STYLES = torch.rand(2, 2, 3, 16, 16, generator=torch.Generator().manual_seed(5))
 
 
 def test_gates_at_zero_are_the_unadapted_transformer_bit_for_bit() -> None:
-    """The reference is diffusers' own transformer with the same weights and no processor of ours."""
+    """The reference is diffusers' own transformer, the same weights without our processors."""
     from diffusers import PixArtTransformer2DModel
 
     model = net(gate=0.0)

@@ -1,0 +1,104 @@
+"""The papers are true: commands run, files exist, columns are explained."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from toolkit.store.layout import Layout
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```\n(.*?)```", README, re.DOTALL)
+LINES = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines()]
+COMMANDS = [line for line in LINES if line.startswith("python -m ")]
+
+
+def run(line: str, folder: Path) -> subprocess.CompletedProcess:
+    args = shlex.split(line)
+    return subprocess.run(
+        [sys.executable, *args[1:]],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def workplace(sample_data: Layout, tmp_path_factory) -> Path:
+    """A folder as a user has it: shards/ and manifests/ with the sample data, and own pictures."""
+    folder = tmp_path_factory.mktemp("workplace")
+    shutil.copytree(sample_data.shards, folder / "shards")
+    shutil.copytree(sample_data.manifests, folder / "manifests")
+    from toolkit.painting.photographs import load
+    from toolkit.store.images import encode_jpeg
+
+    for style in ("wood", "stone"):
+        (folder / "my_pictures" / style).mkdir(parents=True)
+        for name in ("coffee", "chelsea"):
+            path = folder / "my_pictures" / style / f"{name}.jpg"
+            path.write_bytes(encode_jpeg(load(name)))
+            path.with_suffix(".txt").write_text(f"{name} in {style}\n")
+    return folder
+
+
+def test_readme_has_the_commands_of_the_contract() -> None:
+    assert len(COMMANDS) > 10
+    modules = "toolkit.pack toolkit.query toolkit.inspect toolkit.verify train.run train.stylize"
+    for module in [*modules.split(), "eval.run", "eval.report"]:
+        assert f"python -m {module}" in README
+
+
+@pytest.mark.parametrize("line", [c for c in COMMANDS if c.startswith("python -m toolkit.")])
+def test_data_commands_of_the_readme_run(line: str, workplace: Path) -> None:
+    done = run(line, workplace)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() or "status='failed'" in line
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_flag_of_the_readme_is_known(line: str) -> None:
+    args = shlex.split(line)[2:]
+    known = subprocess.run(
+        [sys.executable, "-m", *args[: 2 if args[0] == "toolkit.inspect" else 1], "--help"],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    ).stdout  # fmt: skip
+    for arg in args[1:]:
+        flag = re.match(r"--([a-z_.]+)", arg)
+        if flag:
+            assert f"--{flag[1]}" in known, flag[0]
+
+
+def test_links_and_paths_exist() -> None:
+    for name in ("README.md", "ARCHITECTURE.md", "train/methods/style_adapter/README.md"):
+        text = (ROOT / name).read_text("utf-8")
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (ROOT / name).parent.joinpath(target).exists(), f"{name}: {target}"
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    for path in re.findall(r"`((?:toolkit|train|eval|tests)/[a-z_/.]+)`", text):
+        assert (ROOT / path).exists(), path
+
+
+def test_requirements_name_no_host() -> None:
+    lock = (ROOT / "requirements.lock").read_text("utf-8")
+    assert "torch==2.15.0" in lock
+    assert "://" not in lock
+    assert "--" not in lock
+
+
+def test_packages_of_pyproject_are_the_packages_there_are() -> None:
+    import tomllib
+
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    there = {
+        ".".join(p.parent.relative_to(ROOT).parts)
+        for top in ("toolkit", "train", "eval")
+        for p in (ROOT / top).rglob("__init__.py")
+    }
+    assert set(listed) == there
