@@ -103,7 +103,7 @@ def test_the_loop_names_no_method() -> None:
 
 
 def test_parts_import_torch_only() -> None:
-    allowed = {"torch", "typing", "collections", "math", "dataclasses", "train"}
+    allowed = {"torch", "typing", "collections", "itertools", "math", "dataclasses", "train"}
     for path in (ROOT / "train" / "parts").glob("*.py"):
         assert {name.split(".")[0] for name in imports(path)} <= allowed, path
 

@@ -53,26 +53,34 @@ def main(
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
-    from train.pictures import StylizeSettings
     from train.runs import load_config, open_run
 
     if steps < 1:
         raise UserError(f"steps={steps}: takes 1 or more")
     if (content is None) != (style is None):
         raise UserError("give --content and --style together, or neither for the validation pairs")
+    if content is None and out is not None:
+        raise UserError("--out goes with --content and --style; a query's pictures are packed")
     folder = open_run(run)
     settings = load_config(folder.config)
-    options = StylizeSettings(steps, guidance, strength, seed)
-    method, identity = _load(folder, settings, checkpoint)
     if content is not None and style is not None:
+        pair = (_read(content), _read(style))
+        method, _ = _load(folder, settings, checkpoint)
         path = out or folder.path / "stylized" / f"{content.stem}_{style.stem}.png"
-        _one(method, content, style, caption, options, path)
+        _one(method, pair, caption, _options(steps, guidance, strength, seed), path)
         print(path)
         return
-    if out is not None:
-        raise UserError("--out goes with --content and --style; a query's pictures are packed")
     layout = Layout(shards, manifests)
-    _many(method, folder, settings, identity, options, layout, where, limit)
+    selection = _select(settings.data, where, layout)
+    method, identity = _load(folder, settings, checkpoint)
+    options = _options(steps, guidance, strength, seed)
+    _many(method, folder, settings, identity, options, layout, selection, limit)
+
+
+def _options(steps: int, guidance: float, strength: float, seed: int) -> Any:
+    from train.pictures import StylizeSettings
+
+    return StylizeSettings(steps, guidance, strength, seed)
 
 
 def _load(folder: Any, settings: Any, checkpoint: Path | None) -> tuple[Any, dict[str, Any]]:
@@ -82,9 +90,9 @@ def _load(folder: Any, settings: Any, checkpoint: Path | None) -> tuple[Any, dic
     from train.runs import build_method
     from train.state import latest_checkpoint, load_weights, read_state
 
-    torch.set_num_threads(settings.threads)
     chosen = checkpoint or latest_checkpoint(folder.checkpoints)
     state = read_state(chosen, settings.method)
+    torch.set_num_threads(settings.threads)
     method = build_method(settings)
     method.module().to(settings.device)
     method.load_trainable_state(load_weights(chosen))
@@ -93,7 +101,19 @@ def _load(folder: Any, settings: Any, checkpoint: Path | None) -> tuple[Any, dic
     return method, {"run": folder.path.name, "step": state.step, "weights": weights}
 
 
-def _one(method: Any, content: Path, style: Path, caption: str, options: Any, path: Path) -> None:
+def _read(path: Path) -> bytes:
+    """The bytes of a picture file that decodes. Raises UserError if it is none."""
+    from toolkit.store.images import PictureError, ingest
+
+    try:
+        return ingest(path.read_bytes()).data
+    except OSError as error:
+        raise UserError(f"cannot read the picture {path}: {error.strerror}") from None
+    except PictureError as error:
+        raise UserError(f"{path} is not a usable picture ({error.cause}): {error}") from None
+
+
+def _one(method: Any, pair: tuple[bytes, bytes], caption: str, options: Any, path: Path) -> None:
     import torch
 
     from train.methods.api import StylizeRequest
@@ -101,10 +121,11 @@ def _one(method: Any, content: Path, style: Path, caption: str, options: Any, pa
 
     size = method.needs().size
     device = next(method.module().parameters()).device
+    content, style = (_square(data, size).to(device) for data in pair)
     made = method.stylize(
         StylizeRequest(
-            content=_read(content, size).to(device),
-            style=_read(style, size).to(device),
+            content=content,
+            style=style,
             has_style=torch.ones(1, dtype=torch.bool),
             captions=(caption,),
             seeds=torch.tensor([options.seed]),
@@ -117,22 +138,23 @@ def _one(method: Any, content: Path, style: Path, caption: str, options: Any, pa
     save_picture(path, to_uint8(made[0].cpu()))
 
 
-def _read(path: Path, size: int) -> Any:
-    """A picture file as float [1,3,size,size] in [-1,1]; UserError if it is none."""
+def _square(data: bytes, size: int) -> Any:
+    """Picture bytes as float [1,3,size,size] in [-1,1]."""
     import numpy as np
     import torch
 
-    from toolkit.store.images import PictureError, ingest
     from toolkit.stream.decode import decode_square
 
     pixels = np.zeros((size, size, 3), np.uint8)
-    try:
-        decode_square(ingest(path.read_bytes()).data, pixels)
-    except OSError as error:
-        raise UserError(f"cannot read the picture {path}: {error.strerror}") from None
-    except PictureError as error:
-        raise UserError(f"{path} is not a usable picture ({error.cause}): {error}") from None
+    decode_square(data, pixels)
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+def _select(data: Any, where: str | None, layout: Layout) -> Any:
+    from toolkit.store.selection import select
+
+    held_out = [data.where, f"split = '{data.val_split}'"]
+    return select("stylize", data.main, [where] if where else held_out, layout)
 
 
 def _many(
@@ -142,18 +164,13 @@ def _many(
     identity: dict[str, Any],
     options: Any,
     layout: Layout,
-    where: str | None,
+    selection: Any,
     limit: int | None,
 ) -> None:
     from toolkit.packing.dataset import pack
-    from toolkit.store.selection import select
     from train.pictures import StylizedSource
 
-    data = settings.data
-    held_out = [data.where, f"split = '{data.val_split}'"]
-    conditions = [where] if where else held_out
-    selection = select("stylize", data.main, conditions, layout)
-    source = StylizedSource(method, selection, data.main, options, identity)
+    source = StylizedSource(method, selection, settings.data.main, options, identity)
     result = pack(source, folder.dataset, layout, samples_per_shard=64, limit=limit)
     if source.spent_s:
         cost = {

@@ -51,7 +51,13 @@ class Selection:
         return self.table.num_rows
 
 
-def select(name: str, dataset: str, where: Sequence[str], layout: Layout, cache: Path) -> Selection:
+def select(
+    name: str,
+    dataset: str,
+    where: str | Sequence[str],
+    layout: Layout,
+    cache: Path | None = None,
+) -> Selection:
     """Compiles the samples of `dataset` for which all of `where` hold.
 
     Roles are found from what a sample has: the target is the member `target.*` or else its first
