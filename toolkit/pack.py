@@ -42,23 +42,29 @@ def main(
         manifests: folder for the manifests.
         samples_per_shard: inputs in one tar; 1000, and 64 for the sample data.
         jobs: processes; as many as there are cores otherwise.
-        limit: pack only so many inputs of a source, for a rehearsal.
+        limit: pack only so many inputs, as NAME-rehearsal.
         raw: also write the sample data as loose files below this folder.
     """
-    layout, jobs = Layout(shards, manifests), jobs or os.cpu_count() or 1
+    layout = Layout(shards, manifests)
+    jobs = (os.cpu_count() or 1) if jobs is None else jobs
     if source in (None, "sample"):
         if src is not None:
             raise UserError(
                 f"say what {src} holds: python -m toolkit.pack SOURCE --src={src}, "
                 f"SOURCE one of {', '.join(source_kinds())}"
             )
-        results = pack_sample(layout, jobs, samples_per_shard or SAMPLE_SAMPLES_PER_SHARD)
+        if name is not None or limit is not None:
+            raise UserError("--name and --limit go with a SOURCE: the sample data is named")
+        size = SAMPLE_SAMPLES_PER_SHARD if samples_per_shard is None else samples_per_shard
+        results = pack_sample(layout, jobs, size)
     else:
         if raw is not None:
             raise UserError("--raw goes with the sample data: leave SOURCE away")
         opened = open_source(source, {"src": src})
         dataset = name or (src.resolve().name.lower() if src else source)
-        size = samples_per_shard or SAMPLES_PER_SHARD
+        size = SAMPLES_PER_SHARD if samples_per_shard is None else samples_per_shard
+        if limit is not None:
+            dataset += "-rehearsal"  # so that it touches nothing that is there
         results = [pack(opened, dataset, layout, size, jobs, limit)]
     _print_table(results)
     if raw is not None:

@@ -76,16 +76,17 @@ def main(
         for value in table.column(0).to_pylist():
             print(value)
         return
-    rows = [tuple(row.values()) for row in table.to_pylist()]
+    rows = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
     show(table.column_names, rows, format)
     if total is not None and total > len(rows):
         print(f"… {total - len(rows)} more rows: --limit={total} shows all {total}")
 
 
 def _condition(catalog: Catalog, where: str) -> str:
-    condition = f"({catalog.expression(where.strip() or 'true', 'where')}\n)"
+    checked = catalog.expression(where.strip() or "true", "where")
     # Failed inputs are part of the manifest; they appear when they are asked for.
-    return condition if re.search(r"\bstatus\b", where) else f"{condition} AND status = 'ok'"
+    asked = "status" in catalog.columns_of(checked)
+    return f"({checked}\n)" if asked else f"({checked}\n) AND status = 'ok'"
 
 
 def _select(
@@ -95,7 +96,7 @@ def _select(
     group_by: str | None,
     order_by: str | None,
 ) -> str:
-    groups = [catalog.expression(part, "group_by") for part in split_list(group_by or "")]
+    groups = [f"{catalog.expression(x, 'group_by')}\n" for x in split_list(group_by or "")]
     default = "count(*) as count" if groups else DEFAULT_COLUMNS
     shown = [_column(catalog, part, bool(groups)) for part in split_list(columns or default)]
     sql = f"SELECT {', '.join([*groups, *shown])} FROM samples WHERE {condition}"
@@ -108,13 +109,13 @@ def _select(
 def _column(catalog: Catalog, text: str, grouped: bool) -> str:
     named = re.fullmatch(r"(.*?)\s+as\s+(\w+)", text, re.IGNORECASE | re.DOTALL)
     body, alias = (named[1], f' AS "{named[2]}"') if named else (text, "")
-    return catalog.expression(body, "columns", grouped) + alias
+    return f"{catalog.expression(body, 'columns', grouped)}\n{alias}"
 
 
 def _order(catalog: Catalog, text: str, grouped: bool) -> str:
     named = re.fullmatch(r"(.*?)\s+(asc|desc)", text, re.IGNORECASE | re.DOTALL)
     body, direction = (named[1], f" {named[2]}") if named else (text, "")
-    return catalog.expression(body, "order_by", grouped) + direction
+    return f"{catalog.expression(body, 'order_by', grouped)}\n{direction}"
 
 
 def split_list(text: str) -> list[str]:

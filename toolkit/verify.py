@@ -10,7 +10,7 @@ from pathlib import Path
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
 from toolkit.core.progress import Progress
-from toolkit.store.check import Problem, check_card, check_shard, find_orphans
+from toolkit.store.check import Problem, check_card, check_shard, find_duplicates, find_orphans
 from toolkit.store.layout import Layout
 
 
@@ -48,6 +48,7 @@ def main(
             problems += found
             progress.advance()
     for name in names:
+        problems += find_duplicates(layout, name)
         problems += find_orphans(layout, name)
         problems += check_card(layout, name)
     for problem in problems:

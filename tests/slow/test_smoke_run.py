@@ -61,7 +61,7 @@ def test_pictures_take_the_colours_of_their_own_style_and_keep_the_content(finis
 
 def test_no_patch_grid_shows(finished) -> None:
     """Patches are 8 pixels wide. The teacher's own pictures set the scale."""
-    run, layout = finished
+    _, layout = finished
     evalset = EvalSet(layout, "demo-out")
     outputs = [evalset.output(item) for item in evalset.items]
     targets = [evalset.reference(item, "target", 64) for item in evalset.items]

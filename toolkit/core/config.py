@@ -98,8 +98,9 @@ def _toml_value(value: Any) -> str:
         return "[" + ", ".join(map(_toml_value, value)) + "]"
     if isinstance(value, float):
         return repr(value)
-    # JSON text is valid TOML for str, bool and int.
-    return json.dumps(str(value) if isinstance(value, Path) else value)
+    # JSON text is valid TOML for str, bool and int, if no character is written as two halves.
+    text = json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")
 
 
 def describe(config: Any, prefix: str = "") -> list[str]:

@@ -1,12 +1,15 @@
 """Files that are either whole or absent: written under a temporary name, flushed, renamed."""
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from toolkit.core.errors import UserError
+
+TEMPORARY_SUFFIX = ".tmp"
 
 
 @contextmanager
@@ -14,16 +17,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it to `path` when the block succeeds.
 
     On any exception the temporary file is removed and `path` is as it was. Raises UserError when
-    the folder cannot be written.
+    the file cannot be written, for example because the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     try:
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporary(folder: Path) -> None:
+    """Removes temporary files that a killed process left in `folder`. Nobody else may write there
+    at the time."""
+    for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        path.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -34,15 +46,30 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 def make_folder(path: Path) -> Path:
     """Makes `path` and checks that it can be written. Raises UserError with the reason."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".write-test.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"cannot write to {path}: {reason}; choose another folder") from None
+    make_folders([path])
     return path
+
+
+def make_folders(paths: Sequence[Path]) -> None:
+    """Makes all of `paths`, or none: folders made for the first are removed when a later one fails.
+
+    Raises UserError with the reason.
+    """
+    made: list[Path] = []
+    for path in paths:
+        missing = [p for p in (path, *path.parents) if not p.exists()]
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            probe = path / f".write-test.{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            for folder in [p for p in missing if p.is_dir()] + made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            reason = error.strerror or error
+            raise UserError(f"cannot write to {path}: {reason}; choose another folder") from None
+        made = missing + made
 
 
 def sha256_of(path: Path) -> str:

@@ -11,10 +11,12 @@ class Ref:
 
     source_id: what the input is called where it comes from (a path, an id); unique in a source.
     locator: whatever `read` needs to find it; small and picklable, it crosses process borders.
+    stamp: changes when the input's content does (size and time, say); empty where it cannot change.
     """
 
     source_id: str
     locator: Any = None
+    stamp: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Record:
         and the hashes of the manifest row describe.
     captions: all captions, the first of which becomes the `caption` column.
     links: samples of other datasets (role, dataset, key).
+    key: the sample's key where the source knows a good one; made from the source id otherwise.
     extra: anything else, kept as JSON.
     """
 

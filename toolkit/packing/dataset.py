@@ -1,9 +1,9 @@
 """Packs a source as a dataset: shards over processes, resumed by shard, then dataset.json."""
 
-import hashlib
 import itertools
-import json
 import multiprocessing
+import os
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import (
@@ -19,20 +19,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.core.errors import UserError
-from toolkit.core.files import make_folder, write_atomic
+from toolkit.core.files import make_folders, remove_temporary
 from toolkit.core.progress import Progress
 from toolkit.core.records import Ref, Source
-from toolkit.measures.hashes import VARIANT
+from toolkit.packing.card import write_card
+from toolkit.packing.resume import finished_shard, only_packer, remember_inputs, remove_surplus
 from toolkit.packing.shard import ShardSummary, fingerprint, make_shard
 from toolkit.store.keys import check_dataset_name
 from toolkit.store.layout import Layout
-from toolkit.store.manifest import (
-    FINGERPRINT,
-    SCHEMA_VERSION,
-    SHARD_SHA256,
-    manifest_metadata,
-    read_manifest,
-)
 
 
 @dataclass(frozen=True)
@@ -58,37 +52,43 @@ def pack(
     """Packs every input of `source` and writes the dataset's card.
 
     Shard k holds exactly the inputs [k·n, (k+1)·n), failures included, so any number of processes
-    gives the same bytes. A finished shard with the same fingerprint is kept.
+    gives the same bytes. A finished shard whose inputs and bytes are unchanged is kept.
 
     Args:
         source: the raw data.
         dataset: the name; folders of this name are made in both data folders.
         layout: the data folders.
         samples_per_shard: n, at least 1.
-        jobs: processes.
-        limit: pack only the first inputs, for a rehearsal.
+        jobs: processes, at least 1.
+        limit: pack only the first inputs, at least 1, for a rehearsal.
 
     Raises:
-        UserError: an unusable name, a folder that cannot be written, no input at all.
+        UserError: an unusable name, a folder that cannot be written, no input at all, or another
+            process packing the same dataset.
     """
     check_dataset_name(dataset)
-    if samples_per_shard < 1 or jobs < 1:
-        raise UserError("samples_per_shard and jobs are at least 1")
-    for folder in (layout.shards, layout.manifests):
-        make_folder(folder / dataset)
-    layout.card(dataset).unlink(missing_ok=True)  # written last: its absence says "unfinished"
-    description = {**source.describe(), "samples_per_shard": samples_per_shard}
-    work = _slices(itertools.islice(source.index(), limit), samples_per_shard)
-    reused, summaries = 0, []
-    with Progress(None, f"pack {dataset}", "samples") as progress:
-        for summary, fresh in _make(source, dataset, layout, description, work, jobs):
-            summaries.append(summary)
-            reused += not fresh
-            progress.advance(summary.num_ok + summary.num_failed)
-    if not summaries:
+    if samples_per_shard < 1 or jobs < 1 or (limit is not None and limit < 1):
+        raise UserError("samples_per_shard, jobs and limit are at least 1")
+    refs = itertools.islice(source.index(), limit)
+    first = next(refs, None)
+    if first is None:
         raise UserError(f"nothing to pack as {dataset}: the source has no input")
-    _remove_surplus(layout, dataset, len(summaries))
-    _write_card(layout, dataset, description)
+    folders = (layout.shards / dataset, layout.manifests / dataset)
+    make_folders(folders)
+    description = {**source.describe(), "samples_per_shard": samples_per_shard}
+    with only_packer(layout, dataset):
+        for folder in folders:
+            remove_temporary(folder)
+        layout.card(dataset).unlink(missing_ok=True)  # written last: its absence says "unfinished"
+        work = _slices(itertools.chain([first], refs), samples_per_shard)
+        reused, summaries = 0, []
+        with Progress(None, f"pack {dataset}", "samples") as progress:
+            for summary, fresh in _make(source, dataset, layout, description, work, jobs):
+                summaries.append(summary)
+                reused += not fresh
+                progress.advance(summary.num_ok + summary.num_failed)
+        remove_surplus(layout, dataset, len(summaries))
+        write_card(layout, dataset, description)
     causes: Counter[str] = Counter()
     for summary in summaries:
         causes.update(summary.causes)
@@ -119,71 +119,43 @@ def _make(
     jobs: int,
 ) -> Iterator[tuple[ShardSummary, bool]]:
     """Yields (summary, freshly made) of every shard; at most 2·jobs slices are in flight."""
-    running: set[Future[ShardSummary]] = set()
+    running: dict[Future[ShardSummary], list[Ref]] = {}
+
+    def finish(futures: Iterator[Future[ShardSummary]]) -> Iterator[tuple[ShardSummary, bool]]:
+        for future in futures:
+            summary = future.result()
+            remember_inputs(layout, dataset, summary.index, running.pop(future))
+            yield summary, True
+
     with _workers(jobs) as pool:
         for index, refs in work:
             identity = fingerprint(dataset, description, refs)
-            done = _finished(layout, dataset, index, identity)
+            done = finished_shard(layout, dataset, index, identity, refs)
             if done is not None:
                 yield done, False
                 continue
-            running.add(pool.submit(make_shard, source, dataset, index, refs, layout, identity))
+            future = pool.submit(make_shard, source, dataset, index, refs, layout, identity)
+            running[future] = refs
             while len(running) >= 2 * jobs:
-                ready, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from ((future.result(), True) for future in ready)
-        yield from ((future.result(), True) for future in as_completed(running))
+                yield from finish(iter(wait(running, return_when=FIRST_COMPLETED).done))
+        yield from finish(as_completed(list(running)))
 
 
 def _workers(jobs: int) -> Executor:
     if jobs == 1:
         return ThreadPoolExecutor(1)
     # spawn: a fork would copy the locks of the threads of libraries loaded by the parent
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent)
 
 
-def _finished(layout: Layout, dataset: str, index: int, identity: str) -> ShardSummary | None:
-    path = layout.manifest(dataset, index)
-    if not path.exists() or not layout.tar(dataset, index).exists():
-        return None
-    try:
-        metadata = manifest_metadata(path)
-    except UserError:
-        return None
-    if metadata.get(FINGERPRINT) != identity.encode():
-        return None
-    rows = read_manifest(path)
-    causes = Counter(row["cause"] for row in rows if row["status"] != "ok")
-    return ShardSummary(index, len(rows) - causes.total(), causes.total(), dict(causes))
+def _end_with_parent() -> None:
+    """Lets a worker end when the packing process was killed, instead of waiting for ever."""
 
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
 
-def _remove_surplus(layout: Layout, dataset: str, num_shards: int) -> None:
-    """Removes shards behind the last one, left by an earlier pack of more inputs."""
-    for path in layout.manifests_of(dataset)[num_shards:]:
-        path.unlink()
-        layout.tar_named(dataset, path.stem).unlink(missing_ok=True)
-
-
-def _write_card(layout: Layout, dataset: str, description: dict[str, Any]) -> None:
-    """dataset.json: derived from the manifests and written last."""
-    shards, root = [], hashlib.sha256()
-    status: Counter[str] = Counter()
-    parents: set[str] = set()
-    for path in layout.manifests_of(dataset):
-        metadata = manifest_metadata(path)
-        rows = read_manifest(path)
-        status.update(row["status"] for row in rows)
-        parents.update(link["dataset"] for row in rows for link in row["links"] or ())
-        digest = metadata[SHARD_SHA256].decode()
-        root.update(bytes.fromhex(digest))
-        shards.append({"name": path.stem, "sha256": digest, "rows": len(rows)})
-    card = {
-        "schema_version": SCHEMA_VERSION,
-        "dataset": dataset,
-        "counts": {"rows": status.total(), **dict(sorted(status.items()))},
-        "root_sha256": root.hexdigest(),
-        "shards": shards,
-        "made_by": description,
-        "phash": VARIANT,
-        "parents": sorted(parents),
-    }
-    write_atomic(layout.card(dataset), json.dumps(card, indent=1, sort_keys=True) + "\n")
+    threading.Thread(target=watch, daemon=True).start()

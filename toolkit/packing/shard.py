@@ -20,7 +20,7 @@ from toolkit.store.images import (
     picture_extension,
     reduced_grey,
 )
-from toolkit.store.keys import make_key, shard_stem
+from toolkit.store.keys import make_key, readable, shard_stem
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SCHEMA_VERSION, to_json, write_manifest
 from toolkit.store.tar import ShardWriter
@@ -67,7 +67,9 @@ def make_shard(
     with atomic_path(tar_path) as temporary, ShardWriter(temporary) as shard:
         for ref in refs:
             row = _pack_one(source, dataset, ref, shard, seen)
-            rows.append({**row, "dataset": dataset, "shard": stem, "source_id": ref.source_id})
+            rows.append(
+                {**row, "dataset": dataset, "shard": stem, "source_id": readable(ref.source_id)}
+            )
     write_manifest(layout.manifest(dataset, index), rows, identity, sha256_of(tar_path))
     return _summary(index, rows)
 
@@ -87,18 +89,19 @@ def _pack_one(
     key = make_key(ref.source_id)
     try:
         record = source.read(ref)
-        key = make_key(record.key or _without_extension(ref.source_id))
-        if key in seen:
-            raise PictureError("duplicate_key", f"the key {key} is taken by an earlier input")
+        wanted = make_key(record.key or ref.source_id)
+        if wanted in seen:
+            raise PictureError("duplicate_key", f"the key {wanted} is taken by an earlier input")
+        key = wanted
         members, primary = _members(record)
     except PictureError as error:
-        return {"key": key, "status": "failed", "cause": error.cause, "error": str(error)}
+        return {"key": key, "status": "failed", "cause": error.cause, "error": readable(str(error))}
     except OSError as error:
         reason = one_line(error.strerror or error)
         return {"key": key, "status": "failed", "cause": "unreadable", "error": reason}
     seen.add(key)
     facts = _facts(record, primary)
-    members["txt"] = (record.captions[0] if record.captions else "").encode()
+    members["txt"] = (facts["caption"] or "").encode()
     members["json"] = to_json({"key": key, "dataset": dataset, **_plain(facts)}).encode()
     written = shard.write(key, members)
     return {
@@ -132,7 +135,8 @@ def _facts(record: Record, primary: Picture) -> dict[str, Any]:
     extra = dict(record.extra)
     if primary.changes:
         extra["changes"] = list(primary.changes)
-    return {
+    captions = [readable(caption) for caption in record.captions]
+    facts = {
         "split": record.split,
         "width": primary.width,
         "height": primary.height,
@@ -141,21 +145,17 @@ def _facts(record: Record, primary: Picture) -> dict[str, Any]:
         "artist": record.artist,
         "genre": record.genre,
         "title": record.title,
-        "caption": record.captions[0] if record.captions else None,
-        "captions": list(record.captions),
-        "categories": list(record.categories),
+        "caption": captions[0] if captions else None,
+        "captions": captions,
+        "categories": [readable(category) for category in record.categories],
         "licence": record.licence,
         "links": [asdict(link) for link in record.links],
         "protocol": record.protocol,
         "extra": to_json(extra) if extra else None,
     }
+    return {k: readable(v) if isinstance(v, str) else v for k, v in facts.items()}
 
 
 def _plain(facts: dict[str, Any]) -> dict[str, Any]:
     """The facts that the sample's own JSON member repeats for readers without the manifest."""
     return {k: v for k, v in facts.items() if v not in (None, [], "") and k != "extra"}
-
-
-def _without_extension(source_id: str) -> str:
-    stem, _, ext = source_id.rpartition(".")
-    return stem if stem and picture_extension(ext) else source_id

@@ -5,6 +5,7 @@ captions, style, artist, genre, title, licence, categories and split; what else 
 in the manifest's `extra`. A picture's style is its parent folder's name (none at the top).
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 from toolkit.core.errors import UserError
 from toolkit.core.records import Record, Ref
 from toolkit.store.images import PICTURE_EXTENSIONS, PictureError, picture_extension
+from toolkit.store.keys import make_key, readable
 
 _TEXT_FIELDS = ("style", "artist", "genre", "title", "licence", "split")
 
@@ -45,22 +47,24 @@ class Folder:
             folders.sort()
             for name in sorted(names):
                 if picture_extension(name) and not name.startswith("."):
-                    yield Ref(str((Path(folder) / name).relative_to(self.src)))
+                    path = str((Path(folder) / name).relative_to(self.src))
+                    yield Ref(readable(path), path, self._stamp(path))
 
     def read(self, ref: Ref) -> Record:
         """The picture's bytes with its captions and facts."""
-        path = self.src / ref.source_id
+        path = self.src / (ref.locator or ref.source_id)
         facts = _facts(path.with_suffix(".json"))
         parent = path.parent.name if path.parent != self.src else None
         texts = {name: _text(facts.pop(name, None)) for name in _TEXT_FIELDS}
         style = texts.pop("style") or parent
-        captions = facts.pop("captions", None) or facts.pop("caption", None) or _lines(path)
-        if isinstance(captions, str):
-            captions = [captions]
+        captions = _texts(facts.pop("captions", None)) or _texts(facts.pop("caption", None))
+        stem, _, literal = ref.source_id.rpartition(".")
         return Record(
+            # a.png beside a.jpg: only pictures of the dataset's own extension go by their stem
+            key=make_key(stem) if literal == self.ext else None,
             members={self.ext: path.read_bytes()},
-            captions=tuple(map(str, captions)),
-            categories=tuple(map(str, facts.pop("categories", ()))),
+            captions=captions or _lines(path),
+            categories=_texts(facts.pop("categories", None)),
             style=style,
             artist=texts["artist"],
             genre=texts["genre"],
@@ -69,6 +73,16 @@ class Folder:
             split=texts["split"],
             extra=facts,
         )
+
+    def _stamp(self, path: str) -> str:
+        """Sizes and times of the picture and the files beside it: changes when one of them does."""
+        picture = self.src / path
+        parts = []
+        for file in (picture, picture.with_suffix(".txt"), picture.with_suffix(".json")):
+            with contextlib.suppress(OSError):
+                facts = file.stat()
+                parts.append(f"{file.suffix}:{facts.st_size}:{facts.st_mtime_ns}")
+        return " ".join(parts)
 
     def describe(self) -> dict[str, Any]:
         """Kind and folder name; the place on this machine is left out on purpose."""
@@ -79,20 +93,26 @@ def _facts(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        facts = json.loads(path.read_text("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        facts = json.loads(path.read_text("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         raise PictureError("bad_metadata", f"{path.name} is not valid JSON: {error}") from None
     if not isinstance(facts, dict):
         raise PictureError("bad_metadata", f"{path.name} holds no JSON object")
     return facts
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path) -> tuple[str, ...]:
     captions = path.with_suffix(".txt")
     if not captions.is_file():
-        return []
-    text = captions.read_text("utf-8", errors="replace")
-    return [line.strip() for line in text.splitlines() if line.strip()]
+        return ()
+    text = captions.read_text("utf-8-sig", errors="replace")
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """One text, or a list of them, or nothing, as texts."""
+    values = value if isinstance(value, list) else [value]
+    return tuple(str(item) for item in values if item not in (None, ""))
 
 
 def _text(value: Any) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.core.errors import UserError, one_line
-from toolkit.store.expressions import check_expression
+from toolkit.store.expressions import check_expression, columns_of
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SCHEMA
 
@@ -48,6 +48,10 @@ class Catalog:
     def expression(self, text: str, what: str, aggregates: bool = False) -> str:
         """Returns `text` if it is one harmless expression. Raises UserError."""
         return check_expression(self.con, text, what, aggregates)
+
+    def columns_of(self, text: str) -> frozenset[str]:
+        """Names of the columns that a checked expression reads."""
+        return columns_of(self.con, text)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Runs SQL whose expressions have been checked. Raises UserError naming the column."""

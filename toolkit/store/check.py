@@ -79,17 +79,33 @@ def find_orphans(layout: Layout, dataset: str) -> list[Problem]:
     ]
 
 
+def find_duplicates(layout: Layout, dataset: str) -> list[Problem]:
+    """Keys that stand in more than one shard; unreadable manifests are left out."""
+    seen: dict[str, str] = {}
+    problems = []
+    for path in layout.manifests_of(dataset):
+        try:
+            rows = read_manifest(path)
+        except UserError:
+            continue
+        for key in {row["key"] for row in rows if row["status"] == "ok"}:
+            if key in seen:
+                what = f"duplicate key, in {seen[key]} and {path.stem}"
+                problems.append(Problem(f"{dataset}/{key}", what))
+            seen[key] = path.stem
+    return sorted(problems, key=lambda problem: problem.where)
+
+
 def check_card(layout: Layout, dataset: str) -> list[Problem]:
     """dataset.json must be there and list the same shards as the manifests."""
     try:
         card = json.loads(layout.card(dataset).read_text("utf-8"))
+        listed = {shard["name"]: shard["manifest_sha256"] for shard in card["shards"]}
     except FileNotFoundError:
         return [Problem(dataset, "dataset.json is missing: the pack did not finish")]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         return [Problem(dataset, f"dataset.json cannot be read: {error}")]
-    listed = {shard["name"]: shard["sha256"] for shard in card["shards"]}
-    actual = {
-        path.stem: manifest_metadata(path)[SHARD_SHA256].decode()
-        for path in layout.manifests_of(dataset)
-    }
-    return [] if listed == actual else [Problem(dataset, "dataset.json lists other shards")]
+    actual = {path.stem: sha256_of(path) for path in layout.manifests_of(dataset)}
+    return (
+        [] if listed == actual else [Problem(dataset, "dataset.json does not match the manifests")]
+    )

@@ -23,11 +23,16 @@ _FORBIDDEN = {
     "PARAMETER": "a parameter",
     "DEFAULT": "DEFAULT",
 }
-_UNSAFE_FUNCTIONS = frozenset({"getenv", "current_setting", "nextval", "currval"})
+_UNSAFE_FUNCTIONS = frozenset(
+    {"getenv", "current_setting", "nextval", "currval", "sleep", "sleep_ms", "write_log"}
+)
+_UNSAFE_PREFIXES = ("pg_", "has_", "txid_", "inet_")
 
 
 def check_expression(con: Any, text: str, what: str, aggregates: bool = False) -> str:
     """Returns `text` if it is exactly one harmless SQL expression.
+
+    Put a line end behind it before anything else: it may end with a comment.
 
     Args:
         con: a DuckDB connection.
@@ -71,6 +76,12 @@ def check_expression(con: Any, text: str, what: str, aggregates: bool = False) -
     return text
 
 
+def columns_of(con: Any, text: str) -> frozenset[str]:
+    """Names of the columns that a checked expression reads."""
+    nodes = _nodes(_parse(con, f"SELECT ({text}\n)", "expression"))
+    return frozenset(body["column_names"][0] for kind, body in nodes if kind == "COLUMN_REF")
+
+
 def _is_statement(con: Any, text: str) -> bool:
     """Whether the text by itself is a statement, such as COPY, ATTACH or SELECT."""
     answer = json.loads(con.execute("SELECT json_serialize_sql(?)", [text]).fetchall()[0][0])
@@ -104,4 +115,8 @@ def _functions(con: Any, aggregates: bool) -> frozenset[str]:
         "WHERE function_type IN (SELECT unnest(?)) AND internal",
         [kinds],
     ).fetchall()
-    return frozenset(name for (name,) in rows) - _UNSAFE_FUNCTIONS
+    return frozenset(
+        name
+        for (name,) in rows
+        if name not in _UNSAFE_FUNCTIONS and not name.startswith(_UNSAFE_PREFIXES)
+    )

@@ -71,11 +71,14 @@ def ingest(data: bytes) -> Picture:
     if image.width * image.height > MAX_PIXELS:
         raise PictureError("too_large", f"{image.width}×{image.height} pixels")
     kind = (image.format or "").lower()
+    if kind not in ("jpeg", "mpo"):
+        _load(image)  # first: looking for EXIF would read on and hide what is broken
     changes = _needed_changes(image)
-    if kind in ("jpeg", "mpo") and not changes:
-        decode_jpeg(data)
-    else:
-        _load(image)
+    if kind in ("jpeg", "mpo"):
+        if changes:
+            _load(image)
+        else:
+            decode_jpeg(data)
     if not changes:
         return Picture(data, image.width, image.height, "jpeg" if kind == "mpo" else kind)
     upright = _normalise(image)
@@ -213,9 +216,44 @@ def _needed_changes(image: Any) -> tuple[str, ...]:
     except Exception:  # damaged EXIF carries no usable orientation
         changes.append("exif")
     profile = image.info.get("icc_profile")
-    if profile and b"sRGB" not in profile:
+    if profile and not _is_srgb(profile):
         changes.append("icc")
     return tuple(changes)
+
+
+def _is_srgb(profile: bytes) -> bool:
+    """Whether a colour profile is named sRGB and has its primaries."""
+    from PIL import ImageCms
+
+    if b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile:
+        return False
+    try:
+        given = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
+        known = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).profile
+        pairs = [
+            (getattr(p, f"{c}_colorant") or ((9, 9, 9),))[0]
+            for c in ("red", "green", "blue")
+            for p in (given, known)
+        ]
+    except (ImageCms.PyCMSError, OSError):
+        return False
+    return all(
+        abs(x - y) < 0.01
+        for a, b in zip(pairs[::2], pairs[1::2], strict=True)
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def _to_8_bits(values: np.ndarray, mode: str) -> np.ndarray:
+    """16 bits keep their high byte. 32-bit and float pictures do not say what their white is: it is
+    taken to be the smallest of 1 (floats only), 255 and 65535 that holds all values, or else the
+    largest value."""
+    if mode.startswith("I;16"):
+        return (values.astype(np.int64) >> 8).astype(np.uint8)
+    values = np.nan_to_num(values.astype(np.float64))
+    largest = float(values.max())
+    whites = [w for w in (1.0 if mode == "F" else 255.0, 255.0, 65535.0) if largest <= w]
+    return (np.clip(values / (whites[0] if whites else largest), 0, 1) * 255).astype(np.uint8)
 
 
 def _normalise(image: Any) -> Any:
@@ -224,9 +262,8 @@ def _normalise(image: Any) -> Any:
 
     _load(image)
     profile = image.info.get("icc_profile")
-    if image.mode.startswith("I") or image.mode == "F":  # 16 bits and more: keep the high byte
-        values = np.asarray(image).astype(np.int64)
-        image = Image.fromarray(np.clip(values >> 8, 0, 255).astype(np.uint8))
+    if image.mode.startswith("I") or image.mode == "F":
+        image = Image.fromarray(_to_8_bits(np.asarray(image), image.mode))
     with contextlib.suppress(Exception):  # damaged EXIF: the picture itself is fine
         image = ImageOps.exif_transpose(image)
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:

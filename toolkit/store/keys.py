@@ -25,6 +25,11 @@ def make_key(source_id: str) -> str:
     return f"{clean[: MAX_KEY_LENGTH - HASH_LENGTH - 1]}-{digest}".lstrip("-")
 
 
+def readable(text: str) -> str:
+    """`text` without what UTF-8 cannot hold, such as bytes of a file name in another encoding."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def is_key(text: str) -> bool:
     """Whether `text` can be a key as it stands."""
     return re.fullmatch(rf"[a-z0-9_-]{{1,{MAX_KEY_LENGTH}}}", text) is not None

@@ -26,16 +26,18 @@ class SampleReader:
     def member(self, key: str, ext: str) -> bytes:
         """The bytes of one member, for example `jpg` or `source.png`."""
         row = self.row(key)
-        for member in row["members"]:
+        members = row["members"] or ()
+        for member in members:
             if member["ext"] == ext:
                 return read_member(self.layout, row, member)
-        known = ", ".join(member["ext"] for member in row["members"])
+        known = ", ".join(member["ext"] for member in members) or "none"
         raise UserError(f"{self.dataset}/{key} has no member {ext}: it has {known}")
 
     def picture(self, key: str) -> bytes:
         """The bytes of the primary picture."""
         row = self.row(key)
-        first = next((m for m in row["members"] if picture_extension(m["ext"])), None)
+        members = row["members"] or ()
+        first = next((m for m in members if picture_extension(m["ext"])), None)
         if first is None:
             raise UserError(f"{self.dataset}/{key} holds no picture: {row['error']}")
         return read_member(self.layout, row, first)
@@ -54,4 +56,9 @@ def read_member(layout: Layout, row: dict[str, Any], member: dict[str, Any]) -> 
 
 @functools.lru_cache(maxsize=2)
 def _rows(paths: tuple[Path, ...]) -> dict[str, dict[str, Any]]:
-    return {row["key"]: row for path in paths for row in read_manifest(path)}
+    rows: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        for row in read_manifest(path):
+            if row["status"] == "ok" or row["key"] not in rows:
+                rows[row["key"]] = row
+    return rows

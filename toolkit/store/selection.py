@@ -92,7 +92,7 @@ def select(
     if not table.num_rows:
         hint = f"; {facts['dropped']} lack a linked sample" if facts["dropped"] else ""
         raise UserError(
-            f"the task {name} selects no sample of {dataset} where {' and '.join(where)}{hint}"
+            f"the task {name} selects no sample of {dataset} where {' and '.join(texts)}{hint}"
         )
     shards = tuple(layout.shards / part for part in facts["shards"])
     for shard in shards:

@@ -49,6 +49,10 @@ class Loader:
         if batch_size < 1 or size < 1 or workers < 0 or prefetch < 0:
             raise UserError("batch_size and size are at least 1, workers and prefetch at least 0")
         by_name = {selection.name: selection for selection in selections}
+        for name in mix:
+            if name not in by_name:
+                known = ", ".join(by_name)
+                raise UserError(f"the mix takes {name}, there are selections of {known} only")
         self.mix = Mix({name: len(by_name[name]) for name in mix}, mix, seed)
         self.selections = tuple(by_name[name] for name in mix)
         self.batch_size, self.size, self.seed = batch_size, size, seed

@@ -1,0 +1,365 @@
+"""The stream of batches: the same for any number of threads, resumed at any step, substituted
+alike, and held to the data it was started on."""
+
+import hashlib
+import io
+import itertools
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from toolkit.core.errors import UserError
+from toolkit.core.records import Record
+from toolkit.packing.dataset import pack
+from toolkit.store.layout import Layout
+from toolkit.store.samples import SampleReader
+from toolkit.store.selection import Selection, select
+from toolkit.stream.batch import Batch
+from toolkit.stream.loader import Loader
+
+MIX = {"main": 3, "fill50k": 1}
+BATCH, SIZE = 6, 32
+Open = Callable[..., Loader]
+
+
+@pytest.fixture
+def opened(triplets: Layout, tmp_path: Path) -> Iterator[Open]:
+    """Opens loaders over targets (main) and circles (fill50k), and closes them in the end."""
+    loaders = []
+    datasets = {"main": "targets", "fill50k": "circles", "photos": "photos"}
+    known: dict[tuple[str, bytes], Selection] = {}
+
+    def selection(name: str, layout: Layout) -> Selection:
+        cards = b"".join(layout.card(dataset).read_bytes() for dataset in layout.datasets())
+        place = (f"{layout} {name}", cards)
+        if place not in known:
+            known[place] = select(name, datasets[name], "true", layout, tmp_path / "cache")
+        return known[place]
+
+    def start(
+        workers: int = 0,
+        seed: int = 7,
+        mix: dict[str, int] | None = None,
+        layout: Layout = triplets,
+        **more: Any,
+    ) -> Loader:
+        weights = mix or MIX
+        more = {"batch_size": BATCH, "size": SIZE, **more}
+        selections = [selection(name, layout) for name in weights]
+        loaders.append(Loader(selections, weights, seed=seed, workers=workers, **more))
+        return loaders[-1]
+
+    yield start
+    for loader in loaders:
+        loader.close()
+
+
+def take(loader: Loader, count: int) -> list[Batch]:
+    stream = iter(loader)
+    batches = list(itertools.islice(stream, count))
+    stream.close()  # type: ignore[attr-defined]
+    return batches
+
+
+def digest(batches: list[Batch]) -> str:
+    """One hash over everything that training sees."""
+    found = hashlib.sha256()
+    for batch in batches:
+        for tensor in (batch.task, batch.sample_seed, batch.weights):
+            found.update(tensor.numpy().tobytes())
+        found.update(repr((batch.keys, batch.captions, batch.style_names)).encode())
+        found.update(repr((batch.num_substituted, batch.tasks, sorted(batch.images))).encode())
+        for role in sorted(batch.images):
+            images = batch.images[role]
+            for tensor in (images.pixels.contiguous(), images.present, images.original_size,
+                           images.crop_offset):  # fmt: skip
+                found.update(tensor.numpy().tobytes())
+            found.update(repr(images.keys).encode())
+    return found.hexdigest()
+
+
+@pytest.mark.parametrize(("workers", "prefetch"), [(1, 1), (3, 1), (3, 0), (2, 4), (0, 5)])
+def test_the_stream_does_not_depend_on_threads(opened: Open, workers: int, prefetch: int) -> None:
+    expected = take(opened(0), 12)
+    got = take(opened(workers, prefetch=prefetch), 12)
+    assert digest(got) == digest(expected)
+    assert [batch.cursor for batch in got] == [batch.cursor for batch in expected]
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_it_goes_on_at_any_step_from_a_few_json_values(opened: Open, workers: int) -> None:
+    whole = take(opened(0), 8)
+    for step in range(8):
+        cursor = opened(0).state_dict() if step == 0 else whole[step - 1].cursor
+        text = json.dumps(cursor)
+        assert len(text) < 1000
+        resumed = opened(workers)
+        resumed.load_state_dict(json.loads(text))
+        assert digest(take(resumed, 8 - step)) == digest(whole[step:])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_state_is_that_after_the_batch_in_hand(opened: Open, workers: int) -> None:
+    """Batches that were decoded ahead do not count."""
+    loader = opened(workers, prefetch=3)
+    stream = iter(loader)
+    for number in range(1, 5):
+        batch = next(stream)
+        assert loader.state_dict() == batch.cursor
+        assert batch.cursor["position"] == number * BATCH
+    stream.close()  # type: ignore[attr-defined]
+    # A second iteration goes on where the first was left.
+    following = next(iter(loader))
+    assert following.cursor["position"] == 5 * BATCH
+    assert digest([following]) == digest(take(opened(0), 5)[4:])
+
+
+def test_another_batch_size_cuts_the_same_stream_elsewhere(opened: Open) -> None:
+    def keys(batches: list[Batch]) -> list[tuple[str, int]]:
+        return [(k, int(s)) for b in batches for k, s in zip(b.keys, b.sample_seed, strict=True)]
+
+    assert keys(take(opened(0), 10)) == keys(take(opened(0, batch_size=4), 15))
+    assert keys(take(opened(0), 2)) == keys(take(opened(0, batch_size=1), 12))
+
+
+def test_the_mix_is_exact_and_keys_tell_it_beforehand(opened: Open) -> None:
+    loader = opened(0, batch_size=4)
+    batches = take(loader, 26)
+    for batch in batches:
+        assert Counter(batch.task.tolist()) == {0: 3, 1: 1}
+        assert batch.tasks == ("main", "fill50k")
+    seen = [(batch.tasks[t], key) for batch in batches
+            for t, key in zip(batch.task, batch.keys, strict=True)]  # fmt: skip
+    assert opened(0).keys(0, 104) == seen
+    assert opened(0).keys(50, 10) == seen[50:60]
+    main = [key for task, key in seen if task == "main"]
+    for epoch in range(6):
+        assert sorted(main[13 * epoch : 13 * (epoch + 1)]) == [f"target{i:02d}" for i in range(13)]
+
+
+def test_batches_hold_the_pictures_of_their_samples(opened: Open, triplets: Layout) -> None:
+    readers = {name: SampleReader(triplets, name)
+               for name in ("targets", "circles", "photos", "paintings")}  # fmt: skip
+    for batch in take(opened(2), 5):
+        for index, key in enumerate(batch.keys):
+            if batch.task[index] == 0:
+                number = int(key[-2:])
+                expected = {
+                    "target": readers["targets"].picture(key),
+                    "content": readers["photos"].picture(f"photo{number % 6}"),
+                    "style": readers["paintings"].picture(f"painting{number % 4}"),
+                }
+                assert batch.captions[index] == f"photo {number % 6}"
+                assert batch.style_names[index] == ("Cubism", "Ukiyo_e")[number % 2]
+            else:
+                expected = {
+                    "target": readers["circles"].member(key, "target.png"),
+                    "content": readers["circles"].member(key, "source.png"),
+                }
+                assert batch.captions[index] == f"circle {key[-1]}"
+                assert batch.style_names[index] is None
+            for role, data in expected.items():
+                image = Image.open(io.BytesIO(data)).convert("RGB")
+                side = min(image.size)
+                left, top = (image.width - side) // 2, (image.height - side) // 2
+                square = image.crop((left, top, left + side, top + side))
+                small = np.asarray(square.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+                got = batch.images[role].pixels[index].permute(1, 2, 0).numpy()
+                assert np.abs(got.astype(int) - small).mean() < 3, role
+                assert batch.images[role].present[index]
+                height, width = batch.images[role].original_size[index].tolist()
+                assert (width, height) == image.size
+                assert batch.images[role].crop_offset[index].tolist() == [top, left]
+
+
+def test_circles_have_no_style(opened: Open) -> None:
+    for batch in take(opened(2), 4):
+        style = batch.images["style"]
+        is_circle = batch.task == 1
+        assert (style.present == ~is_circle).all()
+        assert (style.pixels[is_circle] == 0).all()
+        assert (style.floats()[is_circle] == 0).all()
+        assert (style.pixels[~is_circle].float().std(dim=(1, 2, 3)) > 0).all()
+        for index in is_circle.nonzero().flatten().tolist():
+            assert style.keys[index] == ""
+            assert style.original_size[index].tolist() == [0, 0]
+
+
+def test_shapes_types_and_ranges(opened: Open) -> None:
+    (batch,) = take(opened(0), 1)
+    assert len(batch) == BATCH
+    assert (batch.task.dtype, batch.sample_seed.dtype) == (torch.int64, torch.int64)
+    assert (batch.sample_seed >= 0).all()
+    assert len(set(batch.sample_seed.tolist())) == BATCH
+    assert batch.weights.tolist() == [1.0] * BATCH
+    for role in ("target", "content", "style"):
+        images = batch.images[role]
+        assert images.pixels.shape == (BATCH, 3, SIZE, SIZE)
+        assert images.pixels.dtype == torch.uint8
+        floats = images.floats()
+        assert floats.dtype == torch.float32
+        assert floats.is_contiguous()
+        assert -1 <= floats.min() <= floats.max() <= 1
+        away = (floats + 1) * 127.5 - images.pixels
+        assert away[images.present].abs().max() < 1e-3
+
+
+def test_later_batches_do_not_overwrite_earlier_ones(opened: Open) -> None:
+    stream = iter(opened(2, prefetch=2))
+    first = next(stream)
+    before = digest([first])
+    for _ in range(6):
+        next(stream)
+    assert digest([first]) == before
+    stream.close()  # type: ignore[attr-defined]
+
+
+def test_only_the_wanted_roles_are_read(opened: Open, triplets: Layout) -> None:
+    loader = opened(0, roles=("target",))
+    triplets.tar("paintings", 0).unlink()  # no style is read, so nobody misses it
+    (batch,) = take(loader, 1)
+    assert set(batch.images) == {"target"}
+
+
+def test_seeds_decide_the_order_and_the_sample_seeds(opened: Open) -> None:
+    one, other = take(opened(0, seed=1), 5), take(opened(0, seed=2), 5)
+    assert [b.keys for b in one] != [b.keys for b in other]
+    seeds = {int(s) for batch in (*one, *other) for s in batch.sample_seed}
+    assert len(seeds) == 2 * 5 * BATCH
+
+
+def test_three_sources(opened: Open) -> None:
+    loader = opened(2, mix={"main": 5, "fill50k": 2, "photos": 1}, batch_size=8)
+    for batch in take(loader, 6):
+        assert Counter(batch.task.tolist()) == {0: 5, 1: 2, 2: 1}
+        photos = batch.task == 2
+        assert not batch.images["content"].present[photos].any()
+        assert batch.images["target"].present.all()
+
+
+# --- bad data
+
+
+def spoil(layout: Layout, dataset: str, key: str) -> None:
+    """Overwrites the picture's bytes inside the tar, as bit rot would."""
+    row = SampleReader(layout, dataset).row(key)
+    member = row["members"][0]
+    with open(layout.tar_named(dataset, row["shard"]), "r+b") as file:
+        file.seek(member["offset"] + member["size"] // 4)
+        file.write(b"\0" * (member["size"] // 2))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_sample_that_does_not_decode_is_substituted_alike(
+    opened: Open, triplets: Layout, workers: int
+) -> None:
+    sound = take(opened(0), 13)
+    spoil(triplets, "targets", "target04")
+    spoil(triplets, "photos", "photo0")  # content of targets 0, 6 and 12
+    alone = take(opened(0), 13)
+    together = take(opened(workers), 13)
+    assert digest(together) == digest(alone)
+    substitutes = {
+        "target00": "target01",
+        "target04": "target05",
+        "target06": "target07",
+        "target12": "target01",
+    }  # the last one's next is target00, spoilt as well
+    changed = 0
+    for before, after in zip(sound, alone, strict=True):
+        assert after.keys == tuple(substitutes.get(key, key) for key in before.keys)
+        hits = sum(key in substitutes for key in before.keys)
+        assert after.num_substituted == hits
+        changed += hits
+        assert after.sample_seed.tolist() == before.sample_seed.tolist()
+        assert after.task.tolist() == before.task.tolist()
+        for index, key in enumerate(after.keys):
+            number = int(key[-2:]) if key.startswith("target") else None
+            if number is not None:
+                assert after.captions[index] == f"photo {number % 6}"
+                assert after.images["content"].keys[index] == f"photo{number % 6}"
+                assert after.images["target"].pixels[index].float().std() > 0
+    assert changed >= 8
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_nothing_but_bad_samples_stops_the_run(
+    opened: Open, triplets: Layout, workers: int
+) -> None:
+    for number in range(13):
+        spoil(triplets, "targets", f"target{number:02d}")
+    with pytest.raises(UserError, match=r"samples of main in a row do not decode.*toolkit\.verify"):
+        take(opened(workers), 3)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_shard_cut_short_stops_the_run(opened: Open, triplets: Layout, workers: int) -> None:
+    loader = opened(workers)
+    path = triplets.tar("targets", 1)
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(UserError, match=r"targets-000001\.tar ends early"):
+        take(loader, 6)
+
+
+# --- resuming on something else
+
+
+def test_another_seed_or_mix_is_refused(opened: Open) -> None:
+    state = take(opened(0), 2)[-1].cursor
+    with pytest.raises(UserError, match="cannot resume the data stream: seed was 7 and is 8"):
+        opened(0, seed=8).load_state_dict(state)
+    with pytest.raises(UserError, match="cannot resume the data stream: weights was"):
+        opened(0, mix={"main": 1, "fill50k": 1}).load_state_dict(state)
+    with pytest.raises(UserError, match="cannot resume the data stream"):
+        opened(0, mix={"main": 3}).load_state_dict(state)
+
+
+def test_other_data_are_refused(
+    opened: Open, triplets: Layout, toy_source: type, encode: Any, make_picture: Any
+) -> None:
+    state = take(opened(0), 2)[-1].cursor
+    shutil.rmtree(triplets.manifests / "photos")
+    records = {f"photo{i}": Record({"jpg": encode(make_picture(800 + i))}) for i in range(6)}
+    pack(toy_source("photos", records), "photos", triplets, 5)
+    with pytest.raises(UserError, match="cannot resume the data stream: data was") as caught:
+        opened(0).load_state_dict(state)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_same_data_elsewhere_are_accepted(
+    opened: Open, triplets: Layout, tmp_path: Path
+) -> None:
+    whole = take(opened(0), 4)
+    moved = Layout(tmp_path / "moved" / "s", tmp_path / "moved" / "m")
+    shutil.copytree(triplets.shards, moved.shards)
+    shutil.copytree(triplets.manifests, moved.manifests)
+    resumed = opened(2, layout=moved)
+    resumed.load_state_dict(whole[1].cursor)
+    assert digest(take(resumed, 2)) == digest(whole[2:])
+
+
+# --- settings
+
+
+@pytest.mark.parametrize(
+    "settings", [{"batch_size": 0}, {"size": 0}, {"workers": -1}, {"prefetch": -1}]
+)
+def test_wrong_settings_are_refused(opened: Open, settings: dict[str, int]) -> None:
+    with pytest.raises(UserError, match="at least"):
+        opened(**settings)
+
+
+def test_a_source_of_the_mix_without_a_selection_is_refused(
+    triplets: Layout, tmp_path: Path
+) -> None:
+    selection = select("main", "targets", "true", triplets, tmp_path)
+    with pytest.raises(UserError, match="fill50k"):
+        Loader([selection], MIX, BATCH, SIZE, seed=0)

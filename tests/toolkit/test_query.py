@@ -1,0 +1,263 @@
+"""The query command: what it lists, in which form, and what it refuses on every flag."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from toolkit.core.command import run
+from toolkit.core.records import Record
+from toolkit.packing.dataset import pack
+from toolkit.query import main, split_list
+from toolkit.store.layout import Layout
+from toolkit.store.manifest import SCHEMA, read_manifest
+
+Query = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def layout(tiny_readonly: Layout) -> Layout:
+    return tiny_readonly
+
+
+@pytest.fixture
+def query(layout: Layout, capsys: pytest.CaptureFixture[str]) -> Query:
+    """Runs the command over `tiny`: exit code, standard output and error."""
+
+    def start(*args: str, of: Layout = layout) -> tuple[int, str, str]:
+        code = 0
+        flags = [f"--shards={of.shards}", f"--manifests={of.manifests}"]
+        try:
+            run(main, "python -m toolkit.query", [*args, *flags])
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        return code, *capsys.readouterr()
+
+    return start
+
+
+def rows(result: tuple[int, str, str]) -> list[dict[str, Any]]:
+    code, out, err = result
+    assert (code, err) == (0, "")
+    return list(json.loads(out))
+
+
+def refusal(result: tuple[int, str, str]) -> str:
+    code, out, err = result
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+@pytest.fixture
+def mixed(tiny_layout: Layout, toy_source: type, encode: Any, make_picture: Any) -> Layout:
+    """`tiny` and a dataset `mixed` with a failed input."""
+    records = {"good": Record({"jpg": encode(make_picture(1))}), "bad": Record({"jpg": b"x"})}
+    pack(toy_source("mixed", records), "mixed", tiny_layout, 5)
+    return tiny_layout
+
+
+def test_it_finds_what_the_manifests_hold(query: Query, layout: Layout) -> None:
+    expected = [row["key"] for path in layout.manifests_of("tiny") for row in read_manifest(path)
+                if row["style"] == "cubism"]  # fmt: skip
+    found = rows(query("style='cubism'", "--columns=key", "--format=json"))
+    assert sorted(row["key"] for row in found) == sorted(expected)
+    assert len(found) == 4
+
+
+def test_every_column_can_be_shown(query: Query) -> None:
+    found = rows(query("--columns=" + ",".join(SCHEMA.names), "--format=json", "--limit=1"))
+    assert list(found[0]) == SCHEMA.names
+    assert found[0]["members"][0]["ext"] == "jpg"
+
+
+def test_all_forms_hold_the_same_rows(query: Query, tmp_path: Path) -> None:
+    flags = ("width > 48", "--columns=key, width, captions")
+    found = rows(query(*flags, "--format=json"))
+    assert len(found) == 9
+    table = list(csv.DictReader(io.StringIO(query(*flags, "--format=csv")[1])))
+    assert [(row["key"], int(row["width"])) for row in table] == [
+        (row["key"], row["width"]) for row in found
+    ]
+    out = tmp_path / "deep" / "rows.parquet"
+    code, text, _ = query(*flags, f"--out={out}")
+    assert (code, text) == (0, f"9 rows written to {out}\n")
+    assert pq.read_table(out).to_pylist() == found
+    keys = query("width > 48", "--format=keys")[1].splitlines()
+    assert keys == [f"tiny/{row['key']}" for row in found]
+
+
+def test_a_table_shows_twenty_rows_and_says_how_many_more(triplets: Layout, query: Query) -> None:
+    code, out, _ = query(of=triplets)
+    lines = out.splitlines()
+    assert code == 0
+    assert len(lines) == 2 + 20 + 1
+    assert lines[-1] == "… 10 more rows: --limit=30 shows all 30"
+    assert len(query("--limit=30", of=triplets)[1].splitlines()) == 32
+    assert len(query("--limit=0", of=triplets)[1].splitlines()) == 2
+
+
+def test_counting(query: Query, triplets: Layout) -> None:
+    assert query("--count") == (0, "12\n", "")
+    assert query("split = 'val'", "--count")[1] == "3\n"
+    assert query("style = 'Baroque'", "--count")[1] == "0\n"
+    assert query("--count", "--datasets=photos,circles", of=triplets)[1] == "13\n"
+
+
+def test_grouping_and_ordering(query: Query) -> None:
+    found = rows(
+        query(
+            "--group_by=style", "--columns=count(*) as n, max(width) AS widest, min(key)",
+            "--order_by=style desc", "--format=json",
+        )
+    )  # fmt: skip
+    assert [row["style"] for row in found] == ["ukiyo", "sketch", "cubism"]
+    assert {(row["n"], row["widest"]) for row in found} == {(4, 96)}
+    assert rows(query("--group-by=split", "--format=json")) == [
+        {"split": "val", "count": 3}, {"split": None, "count": 9},
+    ]  # fmt: skip
+    ordered = rows(query("--columns=key,width", "--order_by=width desc, key", "--format=json"))
+    pairs = [(-row["width"], row["key"]) for row in ordered]
+    assert pairs == sorted(pairs)
+
+
+def test_the_order_is_stable_without_order_by(query: Query, triplets: Layout) -> None:
+    keys = query("--format=keys", of=triplets)[1].splitlines()
+    assert len(keys) == 30
+    assert keys == sorted(keys)
+
+
+def test_failed_inputs_appear_when_asked_for(mixed: Layout, query: Query) -> None:
+    flags = ("--columns=source_id, status, cause, error", "--format=json", "--datasets=mixed")
+    assert [row["source_id"] for row in rows(query(*flags, of=mixed))] == ["good"]
+    (failed,) = rows(query("status = 'failed'", *flags, of=mixed))
+    assert failed["cause"] == "not_a_picture"
+    assert failed["error"].startswith("no picture format begins")
+    assert query("--count", of=mixed)[1] == "13\n"
+    assert query("status is not null", "--count", of=mixed)[1] == "14\n"
+
+
+def test_a_text_with_the_word_status_does_not_ask_for_failed_inputs(
+    mixed: Layout, query: Query
+) -> None:
+    assert query("source_id <> 'my status'", "--count", of=mixed)[1] == "13\n"
+
+
+@pytest.mark.parametrize("flag", ["where", "columns", "group_by", "order_by"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1=1); select * from read_csv('/etc/passwd'",
+        "(select content from read_text('/etc/passwd'))",
+        "key in (from read_text('/etc/passwd'))",
+        "key; copy samples to '/tmp/leak.csv'",
+        "key from read_text('/etc/passwd')",
+        "key union select 1",
+        "getenv('HOME')",
+        "list_transform(['HOME'], lambda x: getenv(x))",
+        "current_setting('memory_limit')",
+        "row_number() over ()",
+        "read_text('/etc/passwd')",
+        "unnest(captions)",
+        "*",
+        "columns('k.*')",
+        "?",
+        "key /* open",
+        "key as \"a\" from read_text('/etc/passwd')",
+        "key desc nulls last; select 1",
+    ],
+)
+def test_injections_are_refused_on_every_flag(query: Query, flag: str, text: str) -> None:
+    message = refusal(query(f"--{flag}={text}"))
+    assert flag in message
+    assert "root:" not in message
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--columns=styl"], "there is no column 'styl': did you mean style?"),
+        (["--group_by=datset"], "there is no column 'datset': did you mean dataset?"),
+        (["--order_by=widht"], "there is no column 'widht': did you mean width?"),
+        (["captoin is null", "--count"], "did you mean caption?"),
+        (["--columns=count(*)"], "columns may not use the function count_star"),
+        (["count(*) > 1"], "where may not use the function"),
+        (["--group_by=style", "--columns=key"], "must appear in the GROUP BY clause"),
+        (["--group_by=count(*)"], "group_by may not use the function"),
+        (["--limit=-1"], "limit=-1: takes a whole number from 0"),
+        (["--limit=x"], "limit=x: takes a whole number"),
+        (["--format=xml"], "choose one of table, json, csv, keys"),
+        (["--datasets=tinny"], "there is no dataset 'tinny': packed are tiny"),
+        (["style = 'it"], "unterminated"),
+        (["caption"], "Could not convert"),
+        (["--out=/proc/tessera/x.parquet"], "cannot write to /proc/tessera"),
+    ],
+)
+def test_mistakes_are_one_line(query: Query, flags: list[str], message: str) -> None:
+    assert message in refusal(query(*flags))
+
+
+@pytest.mark.parametrize(
+    "flags", [["--columns=key, key"], ["--columns=key as a, style as a"],
+              ["--group_by=style", "--columns=style, count(*)"]],
+)  # fmt: skip
+def test_columns_of_the_same_name(query: Query, flags: list[str]) -> None:
+    assert query(*flags)[0] in (0, 2)
+
+
+def test_a_comment_swallows_nothing(query: Query) -> None:
+    code, out, _ = query("--order_by=key -- and more", "--format=json", "--limit=2")
+    assert code == 2 or len(json.loads(out)) == 2
+
+
+def test_out_that_is_a_folder_is_one_line(query: Query, tmp_path: Path) -> None:
+    refusal(query(f"--out={tmp_path}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("a, b,c", ["a", "b", "c"]),
+        ("f(a, b), 'x,y', \"p,q\"", ["f(a, b)", "'x,y'", '"p,q"']),
+        ("[1, 2], {'a': 1, 'b': 2}", ["[1, 2]", "{'a': 1, 'b': 2}"]),
+        ("'it''s, ok', b", ["'it''s, ok'", "b"]),
+        (" , a,, ", ["a"]),
+        ("", []),
+    ],
+)
+def test_lists_split_at_outer_commas_only(text: str, parts: list[str]) -> None:
+    assert split_list(text) == parts
+
+
+def test_texts_with_commas_and_names(query: Query) -> None:
+    found = rows(
+        query("--columns='a, b' as p, concat(key, ',') as q", "--format=json", "--limit=1")
+    )
+    assert found[0]["p"] == "a, b"
+    assert found[0]["q"].endswith(",")
+
+
+def test_the_real_command(run_command: Any, layout: Layout, tmp_path: Path) -> None:
+    flags = (f"--shards={layout.shards}", f"--manifests={layout.manifests}")
+    done = run_command("toolkit.query", "style='cubism'", "--count", *flags, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "4\n", "")
+    bad = "style in (select content from read_text('/etc/passwd'))"
+    done = run_command("toolkit.query", bad, *flags, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: where holds a sub-query: use columns, constants, operators, functions\n"
+    )
+
+
+def test_paths_relative_to_the_working_folder(
+    tiny_layout: Layout, run_command: Any, tmp_path: Path
+) -> None:
+    assert tiny_layout.manifests == tmp_path / "manifests"
+    done = run_command("toolkit.query", "--count", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "12\n"), done.stderr

@@ -1,0 +1,47 @@
+"""dataset.json: derived from the manifests, written last, and thereby the sign of a whole pack."""
+
+import hashlib
+import json
+from collections import Counter
+from typing import Any
+
+from toolkit.core.files import sha256_of, write_atomic
+from toolkit.measures.hashes import VARIANT
+from toolkit.store.layout import Layout
+from toolkit.store.manifest import (
+    SCHEMA_VERSION,
+    SHARD_SHA256,
+    manifest_metadata,
+    read_manifest,
+)
+
+
+def write_card(layout: Layout, dataset: str, made_by: dict[str, Any]) -> None:
+    """Counts, hashes and origin of a dataset. made_by: the source's description.
+
+    root_sha256 covers the hashes of all tars and manifests, in shard order.
+    """
+    shards, root = [], hashlib.sha256()
+    status: Counter[str] = Counter()
+    parents: set[str] = set()
+    for path in layout.manifests_of(dataset):
+        rows = read_manifest(path)
+        status.update(row["status"] for row in rows)
+        parents.update(link["dataset"] for row in rows for link in row["links"] or ())
+        tar = manifest_metadata(path)[SHARD_SHA256].decode()
+        manifest = sha256_of(path)
+        root.update(bytes.fromhex(tar) + bytes.fromhex(manifest))
+        shards.append(
+            {"name": path.stem, "sha256": tar, "manifest_sha256": manifest, "rows": len(rows)}
+        )
+    card = {
+        "schema_version": SCHEMA_VERSION,
+        "dataset": dataset,
+        "counts": {"rows": status.total(), **dict(sorted(status.items()))},
+        "root_sha256": root.hexdigest(),
+        "shards": shards,
+        "made_by": made_by,
+        "phash": VARIANT,
+        "parents": sorted(parents),
+    }
+    write_atomic(layout.card(dataset), json.dumps(card, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,86 @@
+"""What an earlier pack left behind: which shards still hold, and what must go."""
+
+import fcntl
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from toolkit.core.errors import UserError
+from toolkit.core.files import sha256_of, write_atomic
+from toolkit.core.records import Ref
+from toolkit.packing.shard import ShardSummary
+from toolkit.store.layout import Layout
+from toolkit.store.manifest import FINGERPRINT, SHARD_SHA256, manifest_metadata, read_manifest
+
+
+@contextmanager
+def only_packer(layout: Layout, dataset: str) -> Iterator[None]:
+    """Keeps a second process from packing the same dataset. Raises UserError if one is at it."""
+    folder = os.open(layout.manifests / dataset, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(
+            f"another process is packing {dataset} into {layout.manifests}: wait for it"
+        ) from None
+    finally:
+        os.close(folder)  # and with it the lock goes
+
+
+def finished_shard(
+    layout: Layout, dataset: str, index: int, identity: str, refs: Sequence[Ref]
+) -> ShardSummary | None:
+    """The summary of a shard that is there, whole, and made from just these inputs; else None."""
+    path, tar = layout.manifest(dataset, index), layout.tar(dataset, index)
+    if not path.exists() or not tar.exists():
+        return None
+    try:
+        metadata, rows = manifest_metadata(path), read_manifest(path)
+    except UserError:
+        return None
+    stamps = _stamps_path(layout, dataset, index)
+    unchanged = not stamps.exists() or stamps.read_text("utf-8") == _stamps(refs)
+    if metadata.get(FINGERPRINT) != identity.encode() or not unchanged:
+        return None
+    if metadata.get(SHARD_SHA256) != sha256_of(tar).encode():
+        return None
+    causes = Counter(row["cause"] for row in rows if row["status"] != "ok")
+    return ShardSummary(index, len(rows) - causes.total(), causes.total(), dict(causes))
+
+
+def remember_inputs(layout: Layout, dataset: str, index: int, refs: Sequence[Ref]) -> None:
+    """Notes sizes and times of a shard's inputs, so that a changed file is packed anew.
+
+    They stand in a hidden file beside the manifest, not in it: manifests must not depend on when
+    and where files were copied.
+    """
+    if any(ref.stamp for ref in refs):
+        path = _stamps_path(layout, dataset, index)
+        path.parent.mkdir(exist_ok=True)
+        write_atomic(path, _stamps(refs))
+
+
+def remove_surplus(layout: Layout, dataset: str, num_shards: int) -> None:
+    """Removes what an earlier pack of more inputs, or a killed one, left behind the last shard."""
+    wanted = {layout.manifest(dataset, index).stem for index in range(num_shards)}
+    kinds = ((layout.manifests, "parquet"), (layout.shards, "tar"))
+    for folder, ending in kinds:
+        for path in (folder / dataset).glob(f"{dataset}-??????.{ending}"):
+            if path.stem not in wanted:
+                path.unlink()
+    for path in (layout.manifests / dataset / ".inputs").glob("*.sha256"):
+        if path.stem not in wanted:
+            path.unlink()
+
+
+def _stamps_path(layout: Layout, dataset: str, index: int) -> Path:
+    path = layout.manifest(dataset, index)
+    return path.parent / ".inputs" / f"{path.stem}.sha256"
+
+
+def _stamps(refs: Sequence[Ref]) -> str:
+    return hashlib.sha256("\n".join(ref.stamp for ref in refs).encode()).hexdigest()
