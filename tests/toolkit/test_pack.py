@@ -220,6 +220,21 @@ def test_a_killed_pack_takes_its_processes_along(many: Path, layout: Layout) -> 
             os.kill(pid, signal.SIGKILL)
 
 
+def test_two_packs_of_one_dataset_do_not_run_at_once(
+    many: Path, layout: Layout, pack: Pack
+) -> None:
+    packing = start_packing(many, layout, "--jobs=1", "--samples_per_shard=12")
+    try:
+        wait_for("m/raw/*-000000.parquet", layout.shards.parent, packing)
+        message = refusal(pack("folder", f"--src={many}", *flags(layout, "--jobs=1")))
+        assert "another process is packing raw" in message
+        assert packing.wait() == 0
+    finally:
+        packing.kill()
+        packing.wait()
+    assert len(list(layout.shards.rglob("*.tar"))) == 10
+
+
 def alive(group: int) -> list[int]:
     """Processes of a process group that are no zombies."""
     found = []

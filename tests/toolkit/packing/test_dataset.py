@@ -1,6 +1,7 @@
 """Packing a source: which input stands where, what comes of bad ones, resuming, the card."""
 
 import hashlib
+import io
 import json
 import os
 import tarfile
@@ -22,6 +23,7 @@ from toolkit.store.check import check_card, check_shard, find_orphans
 from toolkit.store.images import PictureError
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SHARD_SHA256, manifest_metadata, read_manifest
+from toolkit.store.samples import SampleReader
 
 Digests = Callable[[Layout], dict[str, str]]
 Encode = Callable[..., bytes]
@@ -176,6 +178,24 @@ def test_what_was_done_to_a_picture_is_recorded(
     ((row,),) = rows_of(layout, "toy")
     assert json.loads(row["extra"]) == {"id": 1, "changes": ["orientation"]}
     assert (row["width"], row["height"]) == (40, 64)
+    stored = SampleReader(layout, "toy").picture("a")
+    with Image.open(io.BytesIO(stored)) as image:
+        assert image.size == (40, 64)
+        assert image.getexif().get(0x0112, 1) == 1
+    assert row["sha256"] == hashlib.sha256(stored).hexdigest()
+
+
+def test_of_several_pictures_the_first_is_the_primary_one(
+    layout: Layout, toy_source: type, encode: Encode, make_picture: MakePicture
+) -> None:
+    first, second = make_picture(1, 64, 40), make_picture(2, 80, 72)
+    record = Record({"target.png": encode(first, "PNG"), "source.png": encode(second, "PNG")})
+    pack(toy_source("toy", {"a": record}), "toy", layout, 4)
+    ((row,),) = rows_of(layout, "toy")
+    assert (row["width"], row["height"], row["format"]) == (64, 40, "png")
+    assert row["sha256"] == hashlib.sha256(encode(first, "PNG")).hexdigest()
+    reference = str(imagehash.phash(Image.fromarray(first).convert("L")))
+    assert row["phash"] % 2**64 == int(reference, 16)
 
 
 def test_the_same_input_gives_the_same_bytes(
@@ -307,6 +327,27 @@ def test_an_interrupted_pack_leaves_whole_shards_and_goes_on(
     assert digests(layout) == digests(other)
 
 
+def test_an_unfinished_pack_over_a_finished_one_has_no_card(
+    layout: Layout, jpeg: Callable[[int], bytes]
+) -> None:
+    records = {f"in{i}": Record({"jpg": jpeg(i)}) for i in range(4)}
+    source = Failing(records, "in3", RuntimeError("a bug"), ["not yet"])
+    pack(source, "toy", layout, 3)
+    assert layout.card("toy").exists()
+    source.tripped.clear()
+    with pytest.raises(RuntimeError):
+        pack(source, "toy", layout, 2)
+    assert not layout.card("toy").exists()
+
+
+def test_another_description_packs_anew(
+    layout: Layout, toy_source: type, jpeg: Callable[[int], bytes]
+) -> None:
+    records = {f"in{i}": Record({"jpg": jpeg(i)}) for i in range(4)}
+    for name, reused in (("one", 0), ("one", 2), ("other", 0)):
+        assert pack(toy_source(name, records), "toy", layout, 2).num_reused == reused
+
+
 def test_the_card_is_derived_from_the_files(triplets: Layout) -> None:
     for dataset, parents in (("photos", []), ("targets", ["paintings", "photos"])):
         card = card_of(triplets, dataset)
@@ -384,10 +425,12 @@ def test_packing_again_removes_a_tar_without_a_manifest(
     assert digests(tiny_layout) == before
 
 
+@pytest.mark.xfail(strict=True, reason="a key that a source gives is compared in its shard only")
 def test_a_key_is_unique_over_all_shards(
     layout: Layout, toy_source: type, jpeg: Callable[[int], bytes]
 ) -> None:
-    records = {name: Record({"jpg": jpeg(1)}) for name in ("a.jpg", "b.jpg", "a.png")}
+    keys = {"1.jpg": "a", "2.jpg": "b", "3.jpg": "a"}
+    records = {name: Record({"jpg": jpeg(1)}, key=key) for name, key in keys.items()}
     pack(toy_source("toy", records), "toy", layout, 2)
     usable = [r["key"] for rows in rows_of(layout, "toy") for r in rows if r["status"] == "ok"]
     assert len(set(usable)) == len(usable)

@@ -123,7 +123,7 @@ EXPRESSIONS = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def catalog(tiny_readonly: Layout) -> Catalog:
     return Catalog(tiny_readonly)
 

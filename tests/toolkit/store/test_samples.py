@@ -12,7 +12,7 @@ from toolkit.core.errors import UserError
 from toolkit.core.records import Record
 from toolkit.packing.dataset import pack
 from toolkit.store.layout import Layout
-from toolkit.store.manifest import read_manifest
+from toolkit.store.manifest import read_manifest, write_manifest
 from toolkit.store.samples import SampleReader
 
 
@@ -72,3 +72,12 @@ def test_a_duplicate_does_not_hide_the_sample_it_repeats(
     good = Record({"jpg": encode(make_picture(1))}, key="a")
     pack(toy_source("twice", {"a.jpg": good, "a.png": good}), "twice", tiny_layout, 5)
     assert SampleReader(tiny_layout, "twice").row("a")["status"] == "ok"
+
+
+def test_a_failed_row_does_not_hide_the_sample_of_the_same_key(tiny_layout: Layout) -> None:
+    """The packer writes no such rows, but manifests of another making may hold them."""
+    path = tiny_layout.manifest("tiny", 0)
+    first, *rest = read_manifest(path)
+    failed = {"key": first["key"], "dataset": "tiny", "shard": first["shard"], "status": "failed"}
+    write_manifest(path, [failed, first, *rest, failed], "f", "00")
+    assert SampleReader(tiny_layout, "tiny").row(first["key"])["status"] == "ok"

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from toolkit.core.errors import UserError
-from toolkit.core.records import Record
+from toolkit.core.records import Link, Record
 from toolkit.packing.dataset import pack
 from toolkit.store.layout import Layout
 from toolkit.store.samples import SampleReader
@@ -234,6 +234,7 @@ def test_seeds_decide_the_order_and_the_sample_seeds(opened: Open) -> None:
     assert [b.keys for b in one] != [b.keys for b in other]
     seeds = {int(s) for batch in (*one, *other) for s in batch.sample_seed}
     assert len(seeds) == 2 * 5 * BATCH
+    assert max(seeds) >= 2**62  # all 63 bits are used
 
 
 def test_three_sources(opened: Open) -> None:
@@ -288,6 +289,29 @@ def test_a_sample_that_does_not_decode_is_substituted_alike(
                 assert after.images["content"].keys[index] == f"photo{number % 6}"
                 assert after.images["target"].pixels[index].float().std() > 0
     assert changed >= 8
+
+
+def test_nothing_of_a_substituted_sample_is_left(
+    triplets: Layout, tmp_path: Path, toy_source: type, encode: Any, make_picture: Any
+) -> None:
+    """Its content was decoded before its style failed; the substitute has no content."""
+    links = (Link("content", "photos", "photo1"), Link("style", "paintings", "painting1"))
+    records = {
+        "a": Record({"jpg": encode(make_picture(1))}, links=links),
+        "b": Record({"jpg": encode(make_picture(2))}),
+    }
+    pack(toy_source("made", records), "made", triplets, 5)
+    spoil(triplets, "paintings", "painting1")
+    selection = select("main", "made", "true", triplets, tmp_path / "cache")
+    loader = Loader([selection], {"main": 1}, batch_size=4, size=SIZE, seed=0, workers=0)
+    batch = next(iter(loader))
+    loader.close()
+    assert batch.keys == ("b",) * 4
+    assert batch.num_substituted == 2
+    for role in ("content", "style"):
+        assert not batch.images[role].present.any()
+        assert not batch.images[role].pixels.any()
+    assert batch.images["target"].present.all()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
