@@ -37,8 +37,10 @@ def main(
         raise UserError(f"there is no dataset {dataset!r}: packed are {', '.join(names)}")
     names = [dataset] if dataset else names
     work = [(name, path) for name in names for path in layout.manifests_of(name)]
+    if sample is not None and sample < 1:
+        raise UserError(f"sample={sample}: takes 1 or more")
     if sample is not None:
-        work = sorted(random.Random(0).sample(work, min(max(sample, 1), len(work))))
+        work = sorted(random.Random(0).sample(work, min(sample, len(work))))
     problems: list[Problem] = []
     num_samples = 0
     with Progress(len(work), "verify", "shards") as progress:

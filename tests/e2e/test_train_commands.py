@@ -257,12 +257,14 @@ def test_an_existing_run_is_not_overwritten_by_accident(
     assert (straight / "log.jsonl").read_bytes() == before
 
 
-def test_a_checkpoint_of_another_method_is_refused(straight: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_method_is_refused(
+    straight: Path, sample_data: Layout, tmp_path: Path
+) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(straight, copy)
     state = copy / "checkpoints" / "step-000012" / "state.json"
     state.write_text(state.read_text().replace("style_adapter", "ot_cfm"))
-    line = refused("train.stylize", f"--run={copy}")
+    line = refused("train.stylize", f"--run={copy}", data=sample_data)
     assert "is of the method ot_cfm, not style_adapter" in line
 
 

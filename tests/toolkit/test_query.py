@@ -149,12 +149,10 @@ def test_a_text_with_the_word_status_does_not_ask_for_failed_inputs(
     assert query("source_id <> 'my status'", "--count", of=mixed)[1] == "13\n"
 
 
-@pytest.mark.xfail(strict=True, reason="only the first part of a qualified name is looked at")
 def test_a_qualified_status_asks_for_failed_inputs_too(mixed: Layout, query: Query) -> None:
     assert query("samples.status = 'failed'", "--count", of=mixed)[1] == "1\n"
 
 
-@pytest.mark.xfail(strict=True, reason="a dataset that is named twice is read twice")
 def test_a_dataset_named_twice_is_listed_once(triplets: Layout, query: Query) -> None:
     assert query("--datasets=photos,photos", "--count", of=triplets)[1] == "6\n"
 

@@ -133,7 +133,7 @@ def _split(args: list[str], hints: dict[str, Any]) -> tuple[list[str], dict[str,
 
 def _value_of(flag: str, queue: list[str], hints: dict[str, Any]) -> str:
     if hints.get(flag) is bool:
-        is_literal = bool(queue) and queue[0].lower() in TRUE | FALSE - {"1", "0"}
+        is_literal = bool(queue) and queue[0].lower() in (TRUE | FALSE) - {"1", "0"}
         return queue.pop(0) if is_literal else "true"
     if queue and not re.match(r"--[A-Za-z]", queue[0]):
         return queue.pop(0)

@@ -58,10 +58,12 @@ def remember_inputs(layout: Layout, dataset: str, index: int, refs: Sequence[Ref
     They stand in a hidden file beside the manifest, not in it: manifests must not depend on when
     and where files were copied.
     """
+    path = _stamps_path(layout, dataset, index)
     if any(ref.stamp for ref in refs):
-        path = _stamps_path(layout, dataset, index)
         path.parent.mkdir(exist_ok=True)
         write_atomic(path, _stamps(refs))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_surplus(layout: Layout, dataset: str, num_shards: int) -> None:

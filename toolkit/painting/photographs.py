@@ -1,7 +1,7 @@
 """The photographs that ship inside scikit-image's wheel, and crops of them.
 
 They are read as files, so nothing is downloaded and scikit-image's code is not even loaded. Their
-origins and licences are listed in scikit-image's `data/README.txt`.
+origins and licences are stated in scikit-image's documentation of `skimage.data`.
 """
 
 import functools

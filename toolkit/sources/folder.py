@@ -46,7 +46,7 @@ class Folder:
         for folder, folders, names in os.walk(self.src):
             folders.sort()
             for name in sorted(names):
-                if picture_extension(name) and not name.startswith("."):
+                if picture_extension(name) and not name.startswith(".") and _is_file(folder, name):
                     path = str((Path(folder) / name).relative_to(self.src))
                     yield Ref(readable(path), path, self._stamp(path))
 
@@ -87,6 +87,12 @@ class Folder:
     def describe(self) -> dict[str, Any]:
         """Kind and folder name; the place on this machine is left out on purpose."""
         return {"kind": "folder", "src": self.src.resolve().name, "ext": self.ext}
+
+
+def _is_file(folder: str, name: str) -> bool:
+    """A file or a broken link, which gets a row; no pipe or device, which would never end."""
+    path = os.path.join(folder, name)
+    return os.path.isfile(path) or not os.path.exists(path)
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ PAINTINGS_PER_STYLE = 28
 HELD_OUT_PER_STYLE = 4
 NUM_CIRCLES = 200
 STYLES_PER_CONTENT = 6
-LICENCE = "derived from scikit-image's sample photographs, see its data/README.txt"
+LICENCE = "derived from the sample photographs of scikit-image; see its documentation of them"
 
 
 def open_source(part: str, layout: Layout | None = None) -> "Sample":

@@ -43,7 +43,7 @@ class Catalog:
         for name in datasets or ():
             if name not in known:
                 raise UserError(f"there is no dataset {name!r}: packed are {', '.join(known)}")
-        return datasets or known
+        return list(dict.fromkeys(datasets or known))
 
     def expression(self, text: str, what: str, aggregates: bool = False) -> str:
         """Returns `text` if it is one harmless expression. Raises UserError."""

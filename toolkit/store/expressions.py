@@ -79,7 +79,8 @@ def check_expression(con: Any, text: str, what: str, aggregates: bool = False) -
 def columns_of(con: Any, text: str) -> frozenset[str]:
     """Names of the columns that a checked expression reads."""
     nodes = _nodes(_parse(con, f"SELECT ({text}\n)", "expression"))
-    return frozenset(body["column_names"][0] for kind, body in nodes if kind == "COLUMN_REF")
+    names = [body["column_names"] for kind, body in nodes if kind == "COLUMN_REF"]
+    return frozenset(part for parts in names for part in parts[:2])  # samples.key is key too
 
 
 def _is_statement(con: Any, text: str) -> bool:

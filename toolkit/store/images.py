@@ -20,6 +20,8 @@ PICTURE_EXTENSIONS = {
     "jpg": "jpg", "jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif", "bmp": "bmp",
     "tif": "tif", "tiff": "tif", "avif": "avif",
 }  # fmt: skip
+# Nothing else is tried: some of Pillow's formats start other programs.
+PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 JPEG_QUALITY = 95
 _ORIENTATION_TAG = 0x0112
 
@@ -177,7 +179,7 @@ def _open(data: bytes) -> Any:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        return Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data), formats=PILLOW_FORMATS)
     except UnidentifiedImageError:
         head = data[:12].decode("latin-1").encode("unicode_escape").decode()
         raise PictureError("not_a_picture", f"no picture format begins with '{head}'") from None

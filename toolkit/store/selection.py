@@ -85,7 +85,7 @@ def select(
     identity = _identity(layout, catalog.datasets, dataset, condition)
     folder = make_folder(cache or _default_cache(layout))
     path = folder / f"{name}-{identity[:16]}.arrow"
-    if not path.exists():
+    if not _is_whole(path):
         _compile(catalog, dataset, condition, path)
     table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     facts = json.loads(table.schema.metadata[b"tessera"])
@@ -99,6 +99,14 @@ def select(
         if not shard.is_file():
             raise UserError(f"the shard {shard} is gone: pack its dataset again")
     return Selection(name, table, shards, tuple(facts["roles"]), identity, facts["dropped"])
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        pa.ipc.open_file(pa.memory_map(str(path)))
+    except (OSError, pa.ArrowInvalid):
+        return False
+    return True
 
 
 def _default_cache(layout: Layout) -> Path:

@@ -238,7 +238,6 @@ def test_a_boolean_flag_leaves_the_next_argument_alone(here: Here) -> None:
     assert got["where"] == ["str", "1"]
 
 
-@pytest.mark.xfail(strict=True, reason="TRUE | FALSE - {…}: the difference binds more strongly")
 def test_a_boolean_flag_leaves_a_number_alone(here: Here) -> None:
     got = arguments(here("flow", "--dry_run", "1"))
     assert got["dry_run"] == ["bool", True]

@@ -348,6 +348,15 @@ def test_another_description_packs_anew(
         assert pack(toy_source(name, records), "toy", layout, 2).num_reused == reused
 
 
+def test_a_source_without_stamps_after_one_with_stamps_is_kept(
+    tiny_pictures: Path, layout: Layout, toy_source: type, jpeg: Callable[[int], bytes]
+) -> None:
+    pack(open_source(tiny_pictures), "toy", layout, 4)
+    source = toy_source("toy", {f"in{i}": Record({"jpg": jpeg(i)}) for i in range(12)})
+    assert pack(source, "toy", layout, 4).num_reused == 0
+    assert pack(source, "toy", layout, 4).num_reused == 3
+
+
 def test_the_card_is_derived_from_the_files(triplets: Layout) -> None:
     for dataset, parents in (("photos", []), ("targets", ["paintings", "photos"])):
         card = card_of(triplets, dataset)

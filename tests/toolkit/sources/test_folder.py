@@ -49,6 +49,12 @@ def test_what_is_no_picture_is_passed_over(tree: Path) -> None:
     assert ids(tree) == ["a.JPG", "b.jpeg", "d.TIF"]
 
 
+def test_what_is_no_file_is_passed_over(tree: Path) -> None:
+    fill(tree, "a.jpg")
+    os.mkfifo(tree / "b.jpg")
+    assert ids(tree) == ["a.jpg"]
+
+
 def test_a_loop_of_links_does_not_trap_the_walk(tree: Path) -> None:
     fill(tree, "a/x.jpg")
     (tree / "a" / "loop").symlink_to(tree, target_is_directory=True)

@@ -191,6 +191,18 @@ def test_a_compiled_selection_is_used_again(choose: Select, cache: Path) -> None
     assert choose("targets", "true").table.equals(first.table)  # disposable
 
 
+@pytest.mark.parametrize("content", [b"", b"junk" * 100])
+def test_a_damaged_compiled_selection_is_made_again(
+    content: bytes, choose: Select, cache: Path
+) -> None:
+    first = choose("targets", "true")
+    table = first.table.to_pylist()
+    del first  # so that nothing maps the file any more
+    (file,) = cache.iterdir()
+    file.write_bytes(content)
+    assert choose("targets", "true").table.to_pylist() == table
+
+
 def test_another_query_is_another_selection(choose: Select, cache: Path) -> None:
     prints = {choose("targets", where).fingerprint for where in ("true", "1=1", "style='Cubism'")}
     assert len(prints) == 3
