@@ -154,6 +154,12 @@ def _train(
     method = build_method(settings)
     method.module().to(settings.device)
     optimizer = build_optimizer(settings.optim, method.param_groups())
+    lacking = [role for role in method.needs().roles if role not in selections[0].roles]
+    if lacking:
+        raise UserError(
+            f"{settings.method} needs {' and '.join(lacking)} pictures, the samples of "
+            f"{settings.data.main} have none: train on a dataset linked to them, such as teacher"
+        )
     with _loader(settings, selections, method.needs()) as loader:
         first = _restore(settings, folder, method, optimizer, loader, identity) if resume else 0
         _announce(settings, method, selections)
