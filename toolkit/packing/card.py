@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from typing import Any
 
+from toolkit.core.errors import UserError
 from toolkit.core.files import sha256_of, write_atomic
 from toolkit.measures.hashes import VARIANT
 from toolkit.store.layout import Layout
@@ -14,6 +15,21 @@ from toolkit.store.manifest import (
     manifest_metadata,
     read_manifest,
 )
+
+
+def refuse_other_data(layout: Layout, dataset: str, made_by: dict[str, Any]) -> None:
+    """Raises UserError when a finished dataset of this name was made from other raw data."""
+    try:
+        old = json.loads(layout.card(dataset).read_text("utf-8"))["made_by"]
+        differs = [name for name in ("kind", "part", "src") if old.get(name) != made_by.get(name)]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return
+    if differs:
+        origin = " ".join(str(old[name]) for name in ("kind", "part", "src") if name in old)
+        raise UserError(
+            f"the dataset {dataset} holds other data ({origin}): choose another --name, or delete "
+            f"{layout.shards / dataset} and {layout.manifests / dataset} first"
+        )
 
 
 def write_card(layout: Layout, dataset: str, made_by: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from toolkit.core.errors import UserError
 from toolkit.core.files import make_folders, remove_temporary
 from toolkit.core.progress import Progress
 from toolkit.core.records import Ref, Source
-from toolkit.packing.card import write_card
+from toolkit.packing.card import refuse_other_data, write_card
 from toolkit.packing.resume import finished_shard, only_packer, remember_inputs, remove_surplus
 from toolkit.packing.shard import ShardSummary, fingerprint, make_shard
 from toolkit.store.keys import check_dataset_name
@@ -73,6 +73,7 @@ def pack(
     first = next(refs, None)
     if first is None:
         raise UserError(f"nothing to pack as {dataset}: the source has no input")
+    refuse_other_data(layout, dataset, source.describe())
     folders = (layout.shards / dataset, layout.manifests / dataset)
     make_folders(folders)
     description = {**source.describe(), "samples_per_shard": samples_per_shard}

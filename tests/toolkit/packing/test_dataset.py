@@ -353,6 +353,9 @@ def test_a_source_without_stamps_after_one_with_stamps_is_kept(
 ) -> None:
     pack(open_source(tiny_pictures), "toy", layout, 4)
     source = toy_source("toy", {f"in{i}": Record({"jpg": jpeg(i)}) for i in range(12)})
+    with pytest.raises(UserError, match="the dataset toy holds other data"):
+        pack(source, "toy", layout, 4)
+    layout.card("toy").unlink()  # as after an interrupted pack
     assert pack(source, "toy", layout, 4).num_reused == 0
     assert pack(source, "toy", layout, 4).num_reused == 3
 
