@@ -10,6 +10,7 @@ from typing import Any
 class Outputs:
     """What a run left behind. dataset: its pictures' dataset. cost: of making them, empty if
     unknown. log: the training log. scores: folder for results. config: its configuration as text.
+    trained_on: value of the column `split` of the samples it was trained on.
     """
 
     path: Path
@@ -18,12 +19,13 @@ class Outputs:
     log: list[dict[str, Any]]
     scores: Path
     config: str
+    trained_on: str
 
 
 def outputs_of(run: Path) -> Outputs:
     """Opens a run. Raises UserError when there is none."""
     from train.log import read_log
-    from train.runs import open_run
+    from train.runs import load_config, open_run
 
     folder = open_run(run)
     cost_path = run / "stylize.json"
@@ -34,4 +36,5 @@ def outputs_of(run: Path) -> Outputs:
         log=read_log(folder.log) if folder.log.is_file() else [],
         scores=folder.scores,
         config=folder.config.read_text("utf-8"),
+        trained_on=load_config(folder.config).data.split,
     )

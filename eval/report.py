@@ -14,6 +14,7 @@ from eval.page import figure, line_plot, page, table
 from toolkit.core import command
 from toolkit.core.errors import UserError
 from toolkit.core.files import write_atomic
+from toolkit.store.card import root_sha256
 from toolkit.store.layout import Layout
 
 ROLES = ("content", "style", "target")
@@ -43,7 +44,15 @@ def main(
     if not summary_path.is_file():
         raise UserError(f"the run is not scored yet: python -m eval.run --run={run}")
     summary = json.loads(summary_path.read_text("utf-8"))
-    evalset = EvalSet(Layout(shards, manifests), outputs.dataset)
+    layout = Layout(shards, manifests)
+    if outputs.dataset not in layout.datasets():
+        raise UserError(f"the pictures are gone: python -m train.stylize --run={run} makes them")
+    if summary["root_sha256"] != root_sha256(layout, outputs.dataset):
+        raise UserError(
+            f"the scores are of other pictures than {outputs.dataset} holds now: "
+            f"python -m eval.run --run={run} scores them"
+        )
+    evalset = EvalSet(layout, outputs.dataset)
     path = out or outputs.path / "report.html"
     parts = [
         ("Scores", _scores(summary)),
@@ -76,9 +85,8 @@ def _scores(summary: dict[str, Any]) -> str:
         "extractor",
     ]
     text = (
-        f"<p>{summary['pictures']} pictures of content and paintings that were held out. "
-        "↑ higher is better, ↓ lower. Intervals: pigeonhole bootstrap over contents and styles.</p>"
-        + table(heads, rows)
+        f"<p>{_origin(summary)} ↑ higher is better, ↓ lower. "
+        "Intervals: pigeonhole bootstrap over contents and styles.</p>" + table(heads, rows)
     )
     if summary["nearer_own_style"] is not None:
         text += (
@@ -88,6 +96,19 @@ def _scores(summary: dict[str, Any]) -> str:
     for gap in summary["missing"]:
         text += f"<p class='missing'>missing: {html.escape(gap['what'])}</p>"
     return text
+
+
+def _origin(summary: dict[str, Any]) -> str:
+    """Of which pairs the pictures are, and whether the run was trained on any of them."""
+    splits, trained_on = summary["splits"], summary["trained_on"]
+    parts = ", ".join(f"{count} of split {html.escape(name)}" for name, count in splits.items())
+    seen = splits.get(trained_on, 0)
+    held_out = (
+        f"<b>{seen} of these pairs were trained on.</b>"
+        if seen
+        else f"The run was trained on split {html.escape(trained_on)}: all of them are held out."
+    )
+    return f"{summary['pictures']} pictures of pairs: {parts}. {held_out}"
 
 
 def _pictures(evalset: EvalSet, count: int) -> str:
@@ -109,19 +130,29 @@ def _pictures(evalset: EvalSet, count: int) -> str:
 
 
 def _spread(items: list[Item], count: int) -> list[Item]:
-    """Pictures that show as many styles and contents as possible: the style shown least so far,
-    and within it the content shown least, then the first in order."""
+    """Pictures that show as much as possible: of the styles shown least so far the subject shown
+    least, then the least shown picture of it, then the least shown reference."""
     styles: Counter[str] = Counter()
     contents: Counter[str] = Counter()
     chosen: list[Item] = []
     left = list(items)
     while left and len(chosen) < count:
-        item = min(left, key=lambda i: (styles[_style(i)], contents[_subject(i)]))
+        item = min(
+            left,
+            key=lambda i: (
+                styles[_style(i)], contents[_subject(i)], contents[_key(i, "content")],
+                styles[_key(i, "style")],
+            ),
+        )  # fmt: skip
         left.remove(item)
         chosen.append(item)
-        styles[_style(item)] += 1
-        contents[_subject(item)] += 1
+        styles.update({_style(item), _key(item, "style")})
+        contents.update({_subject(item), _key(item, "content")})
     return chosen
+
+
+def _key(item: Item, role: str) -> str:
+    return item.references.get(role, ("", item.row["key"]))[1]
 
 
 def _style(item: Item) -> str:
@@ -130,7 +161,7 @@ def _style(item: Item) -> str:
 
 def _subject(item: Item) -> str:
     """The content's key without its last part: crops of one photograph count as one subject."""
-    return item.references.get("content", ("", item.row["key"]))[1].rpartition("-")[0]
+    return _key(item, "content").rpartition("-")[0]
 
 
 def _caption(item: Item, role: str) -> str:

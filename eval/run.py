@@ -8,6 +8,7 @@ missing, with the command that gets them.
 """
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from toolkit.core.errors import UserError
 from toolkit.core.files import make_folder, write_atomic
 from toolkit.core.progress import Progress
 from toolkit.core.show import show
+from toolkit.store.card import root_sha256
 from toolkit.store.layout import Layout
 
 SIDECAR = "scores"
@@ -62,7 +64,10 @@ def main(
     _write_sidecars(layout, evalset, items, scores, usable)
     summary = {
         "dataset": outputs.dataset,
+        "root_sha256": root_sha256(layout, outputs.dataset),
         "pictures": len(items),
+        "splits": Counter(item.row["split"] or outputs.trained_on for item in items),
+        "trained_on": outputs.trained_on,
         "cost": outputs.cost,
         "metrics": [asdict(result) for result in results],
         "nearer_own_style": _nearer(scores),

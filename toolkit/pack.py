@@ -5,6 +5,8 @@ Without arguments it makes the built-in sample data and packs it as the datasets
 """
 
 import os
+import resource
+import time
 from pathlib import Path
 
 from toolkit.core.command import run
@@ -45,7 +47,7 @@ def main(
         limit: pack only so many inputs, as NAME-rehearsal.
         raw: also write the sample data as loose files below this folder.
     """
-    layout = Layout(shards, manifests)
+    layout, start = Layout(shards, manifests), time.monotonic()
     jobs = (os.cpu_count() or 1) if jobs is None else jobs
     if source in (None, "sample"):
         if src is not None:
@@ -67,6 +69,7 @@ def main(
             dataset += "-rehearsal"  # so that it touches nothing that is there
         results = [pack(opened, dataset, layout, size, jobs, limit)]
     _print_table(results)
+    _print_cost(sum(r.num_ok + r.num_failed for r in results), time.monotonic() - start)
     if raw is not None:
         from toolkit.packing.raw import write_raw
 
@@ -90,6 +93,16 @@ def _print_table(results: list[PackResult]) -> None:
         )
         for cause, count in r.causes.items():
             print(f"  failed, {cause}: {count}")
+
+
+def _print_cost(num_inputs: int, spent_s: float) -> None:
+    """Time and memory, so that a rehearsal tells what the whole would take."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    peak = max(resource.getrusage(kind).ru_maxrss for kind in kinds) * 1024
+    print(
+        f"{num_inputs} inputs in {spent_s:.1f} s, {num_inputs / spent_s:.1f} inputs/s; "
+        f"largest process {peak / 1e6:.0f} MB"
+    )
 
 
 if __name__ == "__main__":

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.core.command import run
-from toolkit.core.errors import UserError
+from toolkit.core.errors import UserError, one_line
 from toolkit.core.show import show
 from toolkit.store.catalog import Catalog
 from toolkit.store.layout import Layout
 
 DEFAULT_COLUMNS = "dataset, key, split, style, artist, width, height, caption"
+FAILURE_COLUMNS = "dataset, key, source_id, status, cause, error"
 
 
 def main(
@@ -34,14 +35,14 @@ def main(
 ) -> None:
     """Lists the samples for which an SQL expression holds; failed inputs have rows too.
 
-    The columns are explained in manifests/README.md; without `status` in the expression, only
-    usable samples (status='ok') are listed.
+    The columns are explained in manifests/README.md; unless the expression looks at `status`,
+    `cause` or `error`, only usable samples (status='ok') are listed.
 
     Args:
         where: an SQL expression over the columns, for example "style='Cubism' and width > 500".
         columns: what to show, comma-separated expressions, each with an optional `as name`.
         group_by: columns to group by; columns are then aggregates such as count(*).
-        order_by: expressions to sort by, each with an optional `desc`.
+        order_by: expressions to sort by, each with an optional `desc` and `nulls last`.
         limit: at most so many rows; 20 for a table, all otherwise.
         count: print only how many rows match.
         format: table, json, csv, or keys (dataset/key, one a line).
@@ -51,13 +52,14 @@ def main(
         manifests: folder of the manifests.
     """
     catalog = Catalog(Layout(shards, manifests), list(datasets) if datasets else None)
-    condition = _condition(catalog, where)
+    condition, all_inputs = _condition(catalog, where)
     if count:
         print(catalog.rows(f"SELECT count(*) FROM samples WHERE {condition}")[0][0])
         return
     if format == "keys":
         columns, group_by = "dataset || '/' || key", None
-    sql = _select(catalog, condition, columns, group_by, order_by)
+    default = FAILURE_COLUMNS if all_inputs else DEFAULT_COLUMNS
+    sql = _select(catalog, condition, columns, group_by, order_by, default)
     if limit is None and format == "table" and out is None:
         total = catalog.rows(f"SELECT count(*) FROM ({sql})")[0][0]
         limit = 20
@@ -78,15 +80,18 @@ def main(
         return
     rows = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
     show(table.column_names, rows, format)
+    if format == "table" and not rows:
+        print("0 rows")
     if total is not None and total > len(rows):
         print(f"… {total - len(rows)} more rows: --limit={total} shows all {total}")
 
 
-def _condition(catalog: Catalog, where: str) -> str:
+def _condition(catalog: Catalog, where: str) -> tuple[str, bool]:
+    """The checked condition, and whether it looks at failed inputs too: they are part of the
+    manifest, but appear only when they are asked for."""
     checked = catalog.expression(where.strip() or "true", "where")
-    # Failed inputs are part of the manifest; they appear when they are asked for.
-    asked = "status" in catalog.columns_of(checked)
-    return f"({checked}\n)" if asked else f"({checked}\n) AND status = 'ok'"
+    asked = not {"status", "cause", "error"}.isdisjoint(catalog.columns_of(checked))
+    return f"({checked}\n)" if asked else f"({checked}\n) AND status = 'ok'", asked
 
 
 def _select(
@@ -95,10 +100,13 @@ def _select(
     columns: str | None,
     group_by: str | None,
     order_by: str | None,
+    default: str,
 ) -> str:
-    groups = [f"{catalog.expression(x, 'group_by')}\n" for x in split_list(group_by or "")]
-    default = "count(*) as count" if groups else DEFAULT_COLUMNS
-    shown = [_column(catalog, part, bool(groups)) for part in split_list(columns or default)]
+    parts = split_list(group_by or "")
+    groups = [f"{catalog.expression(part, 'group_by')}\n" for part in parts]
+    wanted = split_list(columns or ("count(*) as count" if groups else default))
+    # what is grouped by stands first anyway
+    shown = [_column(catalog, part, bool(groups)) for part in wanted if part not in parts]
     sql = f"SELECT {', '.join([*groups, *shown])} FROM samples WHERE {condition}"
     if groups:
         sql += f" GROUP BY {', '.join(groups)}"
@@ -113,8 +121,9 @@ def _column(catalog: Catalog, text: str, grouped: bool) -> str:
 
 
 def _order(catalog: Catalog, text: str, grouped: bool) -> str:
-    named = re.fullmatch(r"(.*?)\s+(asc|desc)", text, re.IGNORECASE | re.DOTALL)
-    body, direction = (named[1], f" {named[2]}") if named else (text, "")
+    ending = r"(.*?)((?:\s+(?:asc|desc))?(?:\s+nulls\s+(?:first|last))?)"
+    named = re.fullmatch(ending, text, re.IGNORECASE | re.DOTALL)
+    body, direction = (named[1], named[2]) if named else (text, "")
     return f"{catalog.expression(body, 'order_by', grouped)}\n{direction}"
 
 
@@ -137,13 +146,20 @@ def split_list(text: str) -> list[str]:
 
 
 def _write(table: object, out: Path) -> None:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from toolkit.core.files import atomic_path, make_folder
 
     make_folder(out.parent)
-    with atomic_path(out) as temporary:
-        pq.write_table(table, temporary)
+    try:
+        with atomic_path(out) as temporary:
+            pq.write_table(table, temporary)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise UserError(
+            f"Parquet cannot hold one of these columns ({one_line(error, 80)}): "
+            'convert it, as in --columns="cast(x as varchar) as x"'
+        ) from None
 
 
 if __name__ == "__main__":

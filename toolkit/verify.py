@@ -10,7 +10,15 @@ from pathlib import Path
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
 from toolkit.core.progress import Progress
-from toolkit.store.check import Problem, check_card, check_shard, find_duplicates, find_orphans
+from toolkit.store.check import (
+    Problem,
+    check_card,
+    check_shard,
+    find_duplicates,
+    find_lost_links,
+    find_orphaned_datasets,
+    find_orphans,
+)
 from toolkit.store.layout import Layout
 
 
@@ -21,7 +29,7 @@ def main(
     shards: Path = Path("shards"),
     manifests: Path = Path("manifests"),
 ) -> None:
-    """Checks tars against manifests: hashes, offsets, decoding, orphans, duplicate keys.
+    """Checks tars against manifests: hashes, offsets, decoding, orphans, duplicate keys, links.
 
     Leaves with exit code 2 when anything is wrong, naming it.
 
@@ -52,12 +60,15 @@ def main(
     for name in names:
         problems += find_duplicates(layout, name)
         problems += find_orphans(layout, name)
+        problems += find_lost_links(layout, name)
         problems += check_card(layout, name)
+    if dataset is None:
+        problems += find_orphaned_datasets(layout)
     for problem in problems:
         print(f"{problem.where}: {problem.what}")
     print(f"{num_samples} samples in {len(work)} shards checked, {len(problems)} problems")
     if problems:
-        raise UserError(f"{len(problems)} problems found: pack the shards named above again")
+        raise UserError(f"{len(problems)} problems found: pack what is named above again")
 
 
 if __name__ == "__main__":

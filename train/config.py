@@ -1,6 +1,7 @@
 """The configuration of a run. Every field can be set by a preset or as --group.field=value."""
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Literal
 
 from toolkit.core.errors import UserError
@@ -82,17 +83,19 @@ class RunConfig:
     method_config: Any = None
 
 
+_LEAST = {
+    "steps": 1, "threads": 1, "data.batch_size": 1, "data.workers": 0, "data.prefetch": 0,
+    "optim.warmup_steps": 0, "optim.clip_grad_norm": 0, "optim.weight_decay": 0,
+    "checkpoint.save_interval": 1, "checkpoint.keep": 1, "sample.sample_every": 1,
+    "sample.num_pairs": 1, "sample.steps": 1, "sample.eval_every": 1, "sample.eval_size": 1,
+}  # fmt: skip
+
+
 def check_config(config: RunConfig) -> None:
     """Raises UserError for a setting that cannot work, before anything is loaded."""
-    optim, data = config.optim, config.data
-    if optim.lr <= 0 or optim.warmup_steps < 0 or optim.clip_grad_norm < 0:
-        raise UserError("optim: lr is above 0, warmup_steps and clip_grad_norm are at least 0")
-    if config.steps < 1 or config.threads < 1 or data.batch_size < 1:
-        raise UserError("steps, threads and data.batch_size are at least 1")
-    if data.workers < 0 or data.prefetch < 0:
-        raise UserError("data.workers and data.prefetch are at least 0")
-    if config.checkpoint.save_interval < 1 or config.checkpoint.keep < 1:
-        raise UserError("checkpoint.save_interval and checkpoint.keep are at least 1")
-    sample = config.sample
-    if min(sample.sample_every, sample.eval_every, sample.num_pairs, sample.eval_size) < 1:
-        raise UserError("sample: sample_every, eval_every, num_pairs and eval_size are at least 1")
+    for name, least in _LEAST.items():
+        value = attrgetter(name)(config)
+        if value < least:
+            raise UserError(f"--{name}={value}: takes {least} or more")
+    if config.optim.lr <= 0:
+        raise UserError(f"--optim.lr={config.optim.lr}: takes a number above 0")

@@ -60,7 +60,7 @@ class StylizedSource:
             members={"png": encode_png(pixels)},
             captions=(row["caption"],) if row["caption"] else (),
             style=row["style"],
-            split="val",
+            split=row["split"],
             links=(*links, Link("target", self.dataset, row["key"])),
             protocol="stylize-1",
             extra={

@@ -7,7 +7,6 @@
 The only place that wires data, method, optimiser and loop together.
 """
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any
 from toolkit.core.command import run
 from toolkit.core.config import describe, to_toml
 from toolkit.core.errors import UserError
-from toolkit.core.files import make_folder, write_atomic
+from toolkit.core.files import held, make_folder, write_atomic
 from toolkit.store.layout import Layout
 
 
@@ -60,22 +59,27 @@ def main(
         manifests: folder of the manifests.
     """
     from train.methods import check_method
-    from train.runs import RunFolder
+    from train.runs import RunFolder, check_run_name, claim, refuse_existing
 
     check_method(method)
-    folder = RunFolder(runs / (name or f"{method}-{Path(config).stem}"))
+    folder = RunFolder(runs / check_run_name(name or f"{method}-{Path(config).stem}"))
     changes = {**overrides, **({} if where is None else {"data.where": where})}
     named = {"steps": steps, "seed": seed, "threads": threads, "device": device}
     changes |= {key: str(value) for key, value in named.items() if value is not None}
     if resume and (overwrite or epochs is not None):
         raise UserError("--resume goes on as it was: leave --overwrite and --epochs away")
+    if not resume:
+        refuse_existing(folder, overwrite)
     settings, selections, validation = _prepare(
         folder, method, config, changes, epochs, resume, Layout(shards, manifests)
     )
-    if not resume:
-        _claim(folder.path, overwrite)
-        write_atomic(folder.config, to_toml(settings))
-    _train(settings, folder, selections, validation, resume)
+    built = _build(settings, selections[0])
+    make_folder(folder.path)
+    with held(folder.path, f"another process is training the run {folder.path}: wait for it"):
+        if not resume:
+            claim(folder, overwrite)
+            write_atomic(folder.config, to_toml(settings))
+        _train(settings, built, folder, selections, validation, resume)
 
 
 def _prepare(
@@ -108,6 +112,13 @@ def _select(data: Any, layout: Layout) -> tuple[list[Any], Any]:
     from toolkit.stream.mix import parse_mix
 
     first, *rest = parse_mix(data.mix)
+    for name in (first, *rest):
+        packed = layout.datasets()
+        if name != "main" and name not in packed:
+            raise UserError(
+                f"--data.mix={data.mix}: {name} is no dataset; write NAME:WEIGHT, NAME being main "
+                f"(the dataset of --data.main) or one of {', '.join(packed)}"
+            )
     dataset = data.main if first == "main" else first
     # what was packed without a split is there to train on
     train = f"coalesce(split, 'train') = '{data.split}'"
@@ -116,8 +127,8 @@ def _select(data: Any, layout: Layout) -> tuple[list[Any], Any]:
     for selection in selections:
         if selection.num_dropped:
             print(
-                f"{selection.name}: {selection.num_dropped} samples left out, their linked "
-                "content or style is not packed"
+                f"{selection.name}: {selection.num_dropped} samples left out: linked samples of "
+                f"{' and '.join(selection.lacking)} are not packed"
             )
     try:
         held_out = f"split = '{data.val_split}'"
@@ -127,39 +138,37 @@ def _select(data: Any, layout: Layout) -> tuple[list[Any], Any]:
         return selections, selections[0]
 
 
-def _claim(path: Path, overwrite: bool) -> None:
-    if path.exists() and any(path.iterdir()):
-        if not overwrite:
-            raise UserError(f"the run {path} exists: add --resume, --overwrite, or another --name")
-        if not (path / "config.toml").is_file():
-            raise UserError(f"{path} is no run, so it is not overwritten: choose another --name")
-        shutil.rmtree(path)
-    make_folder(path)
-
-
-def _train(
-    settings: Any, folder: Any, selections: list[Any], validation: Any, resume: bool
-) -> None:
+def _build(settings: Any, main: Any) -> Any:
+    """The method on its device. Raises UserError where device or data do not do for it."""
     import torch
 
-    from train.loop import StepResult, train
-    from train.optim import build_optimizer
+    from train.device import usable_device
     from train.runs import build_method
-    from train.settings import fingerprint
-    from train.state import TrainState, save_checkpoint
-    from train.watch import Watch
 
+    device = usable_device(settings.device)
     torch.set_num_threads(settings.threads)
-    identity, saving = fingerprint(settings), settings.checkpoint
     method = build_method(settings)
-    method.module().to(settings.device)
-    optimizer = build_optimizer(settings.optim, method.param_groups())
-    lacking = [role for role in method.needs().roles if role not in selections[0].roles]
+    lacking = [role for role in method.needs().roles if role not in main.roles]
     if lacking:
         raise UserError(
             f"{settings.method} needs {' and '.join(lacking)} pictures, the samples of "
             f"{settings.data.main} have none: train on a dataset linked to them, such as teacher"
         )
+    method.module().to(device)
+    return method
+
+
+def _train(
+    settings: Any, method: Any, folder: Any, selections: list[Any], validation: Any, resume: bool
+) -> None:
+    from train.loop import StepResult, train
+    from train.optim import build_optimizer
+    from train.settings import fingerprint
+    from train.state import TrainState, save_checkpoint
+    from train.watch import Watch
+
+    identity, saving = fingerprint(settings), settings.checkpoint
+    optimizer = build_optimizer(settings.optim, method.param_groups())
     with _loader(settings, selections, method.needs()) as loader:
         first = _restore(settings, folder, method, optimizer, loader, identity) if resume else 0
         _announce(settings, method, selections)
@@ -222,14 +231,14 @@ def _announce(settings: Any, method: Any, selections: list[Any]) -> None:
     )
 
 
-def _fields(positional: list[str]) -> str:
+def _fields(positional: list[str]) -> tuple[str, dict[str, str]]:
     """The configuration's fields, the method's own included, as its smoke preset sets them."""
     from train.settings import fresh_config
 
     method = positional[0] if positional else "style_adapter"
-    lines = describe(fresh_config(method, "smoke", {}))
-    return f"\n\nfields of {method}, preset smoke (--group.field=value):\n" + "\n".join(lines)
+    title = f"fields of {method}, preset smoke (--group.field=value):"
+    return title, describe(fresh_config(method, "smoke", {}))
 
 
 if __name__ == "__main__":
-    run(main, "python -m train.run", extra_help=_fields)
+    run(main, "python -m train.run", fields=_fields)

@@ -7,12 +7,15 @@ runs/<name>/samples/step-000100.png        content, style, target, output
 runs/<name>/scores/  report.html           what eval.run and eval.report write
 """
 
+import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from toolkit.core.config import load_toml, resolve
 from toolkit.core.errors import UserError
+from toolkit.core.files import make_folder
 from train.config import RunConfig
 from train.methods import default_method_config, load_method
 
@@ -54,9 +57,41 @@ class RunFolder:
         return f"{self.path.name.lower()}-out"
 
 
+def check_run_name(name: str) -> str:
+    """Returns `name`. Raises UserError when it cannot name a run and its dataset of pictures."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,58}", name):
+        raise UserError(
+            f"{name!r} cannot name a run: use letters, digits, _ and -, at most 59 characters"
+        )
+    return name
+
+
+def claim(folder: RunFolder, overwrite: bool) -> None:
+    """Makes the folder of a new run, emptied if it is there and `overwrite`. Raises UserError."""
+    refuse_existing(folder, overwrite)
+    make_folder(folder.path)
+    for path in folder.path.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def refuse_existing(folder: RunFolder, overwrite: bool) -> None:
+    """Raises UserError when a new run must not take its folder."""
+    path = folder.path
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file, not the folder of a run: choose another --name")
+    if not path.exists() or not any(path.iterdir()):
+        return
+    if not overwrite:
+        raise UserError(f"the run {path} exists: add --resume, --overwrite, or another --name")
+    if not folder.config.is_file():
+        raise UserError(f"{path} is no run, so it is not overwritten: choose another --name")
+
+
 def open_run(path: Path) -> RunFolder:
     """A run that exists. Raises UserError otherwise."""
     folder = RunFolder(path)
+    if not folder.config.is_file() and RunFolder("runs" / path).config.is_file():
+        raise UserError(f"there is no run in {path}: did you mean --run={'runs' / path}?")
     if not folder.config.is_file():
         known = sorted(p.parent.name for p in path.parent.glob("*/config.toml"))
         hint = f"runs there: {', '.join(known)}" if known else "train one: python -m train.run"

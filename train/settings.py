@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from math import ceil
+from operator import attrgetter
 from pathlib import Path
 
 from toolkit.core.config import load_toml, nest, resolve, to_toml
@@ -49,11 +50,13 @@ def stored_config(folder: RunFolder, method: str, changes: Mapping[str, str]) ->
             f"python -m train.run {settings.method} --name={folder.path.name} --resume"
         )
     changed = resolve(settings, nest(changes), "the flags")
-    if fingerprint(changed) != fingerprint(settings):
-        raise UserError(
-            "a resumed run keeps its configuration; only these may change: "
-            f"{', '.join(_FREE)}. Start another run with another --name"
-        )
+    for name in changes:
+        if not _is_free(name) and attrgetter(name)(changed) != attrgetter(name)(settings):
+            why = " (the learning rate follows it)" if name == "steps" else ""
+            raise UserError(
+                f"a resumed run keeps its {name}={attrgetter(name)(settings)}{why}: leave --{name} "
+                f"away, or start another run with another --name; free are {', '.join(_FREE)}"
+            )
     return changed
 
 
@@ -63,9 +66,13 @@ def fingerprint(settings: RunConfig) -> str:
     for line in to_toml(settings).splitlines():
         group = line.strip("[]") if line.startswith("[") else group
         field = ".".join(filter(None, [group, line.partition(" = ")[0]]))
-        if line and not any(field == free or field.startswith(free + ".") for free in _FREE):
+        if line and not _is_free(field):
             lines.append(field + line)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _is_free(name: str) -> bool:
+    return any(name == free or name.startswith(f"{free}.") for free in _FREE)
 
 
 def with_epochs(settings: RunConfig, epochs: float, num_main: int) -> RunConfig:

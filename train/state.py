@@ -82,8 +82,21 @@ def latest_checkpoint(folder: Path) -> Path:
     """The last whole checkpoint. Raises UserError when there is none."""
     found = list_checkpoints(folder)
     if not found:
-        raise UserError(f"there is no checkpoint in {folder}: train first, without --resume")
+        run = folder.parent
+        raise UserError(
+            f"the run {run} has no checkpoint yet: wait for its first, or, if it was stopped "
+            f"before that, start anew: python -m train.run --name={run.name} --overwrite"
+        )
     return found[-1]
+
+
+def chosen_checkpoint(folder: Path, name: Path) -> Path:
+    """A checkpoint given as its path or as its name in `folder`. Raises UserError if it is none."""
+    for path in (name, folder / name):
+        if (path / "state.json").is_file():
+            return path
+    known = ", ".join(path.name for path in list_checkpoints(folder)) or "none"
+    raise UserError(f"there is no checkpoint {name}; {folder} has {known}")
 
 
 def read_state(checkpoint: Path, method: str) -> TrainState:

@@ -4,6 +4,7 @@ python -m train.stylize --run=runs/demo                        the validation pa
 python -m train.stylize --run=runs/demo --content=cat.jpg --style=wave.jpg --out=cat-wave.png
 """
 
+import dataclasses
 import json
 import resource
 from pathlib import Path
@@ -24,6 +25,7 @@ def main(
     out: Path | None = None,
     where: str | None = None,
     limit: int | None = None,
+    device: str | None = None,
     steps: int = 10,
     guidance: float = 1.0,
     strength: float = 1.0,
@@ -44,12 +46,13 @@ def main(
         caption: what the photograph shows, if the run was trained with captions.
         out: the PNG to write; runs/NAME/stylized/CONTENT_STYLE.png otherwise.
         where: SQL condition on the pairs instead of the validation split.
-        limit: at most so many pairs.
+        limit: only so many pairs, as the dataset NAME-out-rehearsal.
+        device: cpu, cuda, cuda:1 …; the one of the training otherwise.
         steps: solver steps.
         guidance: classifier-free guidance weight; 1 is none.
         strength: of the style; 0 is none, 1 as trained.
         seed: of the noise.
-        checkpoint: a checkpoint folder; the run's last one otherwise.
+        checkpoint: a checkpoint by folder or name, as step-000100; the last one otherwise.
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
@@ -63,10 +66,13 @@ def main(
         raise UserError("--out goes with --content and --style; a query's pictures are packed")
     folder = open_run(run)
     settings = load_config(folder.config)
+    if device is not None:
+        settings = dataclasses.replace(settings, device=device)
     if content is not None and style is not None:
         pair = (_read(content), _read(style))
-        method, _ = _load(folder, settings, checkpoint)
         path = out or folder.path / "stylized" / f"{content.stem}_{style.stem}.png"
+        _check_out(path)
+        method, _ = _load(folder, settings, checkpoint)
         _one(method, pair, caption, _options(steps, guidance, strength, seed), path)
         print(path)
         return
@@ -87,14 +93,19 @@ def _load(folder: Any, settings: Any, checkpoint: Path | None) -> tuple[Any, dic
     import torch
 
     from toolkit.core.files import sha256_of
+    from train.device import usable_device
     from train.runs import build_method
-    from train.state import latest_checkpoint, load_weights, read_state
+    from train.state import chosen_checkpoint, latest_checkpoint, load_weights, read_state
 
-    chosen = checkpoint or latest_checkpoint(folder.checkpoints)
+    if checkpoint is None:
+        chosen = latest_checkpoint(folder.checkpoints)
+    else:
+        chosen = chosen_checkpoint(folder.checkpoints, checkpoint)
     state = read_state(chosen, settings.method)
+    device = usable_device(settings.device)
     torch.set_num_threads(settings.threads)
     method = build_method(settings)
-    method.module().to(settings.device)
+    method.module().to(device)
     method.load_trainable_state(load_weights(chosen))
     method.module().eval()
     weights = sha256_of(chosen / "weights.safetensors")
@@ -103,7 +114,8 @@ def _load(folder: Any, settings: Any, checkpoint: Path | None) -> tuple[Any, dic
 
 def _read(path: Path) -> bytes:
     """The bytes of a picture file that decodes. Raises UserError if it is none."""
-    from toolkit.store.images import PictureError, ingest
+    from toolkit.store.images import PictureError
+    from toolkit.store.ingest import ingest
 
     try:
         return ingest(path.read_bytes()).data
@@ -111,6 +123,13 @@ def _read(path: Path) -> bytes:
         raise UserError(f"cannot read the picture {path}: {error.strerror}") from None
     except PictureError as error:
         raise UserError(f"{path} is not a usable picture ({error.cause}): {error}") from None
+
+
+def _check_out(path: Path) -> None:
+    if path.is_dir():
+        raise UserError(f"--out={path} is a folder: name a file in it, as {path / 'picture.png'}")
+    if path.suffix.lower() != ".png":
+        raise UserError(f"--out={path}: pictures are written as PNG, name it {path.stem}.png")
 
 
 def _one(method: Any, pair: tuple[bytes, bytes], caption: str, options: Any, path: Path) -> None:
@@ -171,7 +190,12 @@ def _many(
     from train.pictures import StylizedSource
 
     source = StylizedSource(method, selection, settings.data.main, options, identity)
-    result = pack(source, folder.dataset, layout, samples_per_shard=64, limit=limit)
+    if limit is not None:
+        name = f"{folder.dataset}-rehearsal"
+        result = pack(source, name, layout, samples_per_shard=64, limit=limit)
+        print(f"a rehearsal: {result.num_ok} pictures in the dataset {name}")
+        return
+    result = pack(source, folder.dataset, layout, samples_per_shard=64)
     if source.spent_s:
         cost = {
             **identity,

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from toolkit.core.files import held
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SHARD_SHA256, manifest_metadata, read_manifest
 from toolkit.store.samples import SampleReader
 
+ROOT = Path(__file__).resolve().parents[2]
 STEPS, SAVE = 12, 5
 SMALL = (
     f"--steps={STEPS}", f"--checkpoint.save_interval={SAVE}", "--data.batch_size=4",
@@ -59,7 +62,9 @@ def log_of(run: Path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("runs")
+    folder = tmp_path_factory.mktemp("e2e") / "runs"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -71,22 +76,19 @@ def straight(sample_data: Layout, runs: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def pictures(sample_data: Layout, straight: Path, tmp_path_factory) -> Layout:
-    """A layout of its own with the sample data and twenty pictures of the run, two per style."""
+    """A layout of its own with the sample data and pictures of the run: of twelve held-out pairs
+    and one that was trained on."""
     root = tmp_path_factory.mktemp("data")
     layout = Layout(root / "shards", root / "manifests")
     shutil.copytree(sample_data.manifests, layout.manifests)
     layout.shards.mkdir()
     for folder in sample_data.shards.iterdir():
         (layout.shards / folder.name).symlink_to(folder)
-    where = "split='val' and key like '%-0_\\_%' escape '\\' and key < 'coffee-02'"
-    succeed(
-        "train.stylize",
-        f"--run={straight}",
-        f"--where={where}",
-        "--limit=20",
-        "--steps=2",
-        data=layout,
-    )
+    where = "(split='val' and key < 'chelsea-02') or key = 'FIRST'"
+    by_key = ["--columns=key", "--order_by=key", "--limit=1", "--format=csv"]
+    first = succeed("toolkit.query", "dataset='teacher' and split='train'", *by_key, data=layout)
+    where = where.replace("FIRST", first.splitlines()[1])
+    succeed("train.stylize", f"--run={straight}", f"--where={where}", "--steps=2", data=layout)
     return layout
 
 
@@ -146,7 +148,8 @@ def test_killed_and_resumed_ends_with_the_same_bits(
 
 def test_pictures_are_a_dataset_linked_to_their_halves(pictures: Layout) -> None:
     rows = [r for p in pictures.manifests_of("straight-out") for r in read_manifest(p)]
-    assert len(rows) == 20
+    assert len(rows) == 13
+    assert Counter(row["split"] for row in rows) == {"val": 12, "train": 1}
     for row in rows:
         roles = {link["role"]: link for link in row["links"]}
         assert set(roles) == {"content", "style", "target"}
@@ -155,7 +158,7 @@ def test_pictures_are_a_dataset_linked_to_their_halves(pictures: Layout) -> None
         assert roles["style"] == {"role": "style", "dataset": "wikiart", "key": style}
         assert (row["width"], row["height"], row["format"]) == (64, 64, "png")
     out = succeed("toolkit.query", "dataset='straight-out'", "--count", data=pictures)
-    assert out.strip() == "20"
+    assert out.strip() == "13"
     succeed("toolkit.verify", "straight-out", data=pictures)
 
 
@@ -167,7 +170,7 @@ def test_scores_and_report(pictures: Layout, straight: Path, tmp_path: Path) -> 
     assert set(values) == {"colour_distance", "colour_histogram", "edge_structure"}
     for metric in values.values():
         assert metric["low"] <= metric["value"] <= metric["high"]
-        assert metric["num_samples"] == 20
+        assert metric["num_samples"] == 13
     assert summary["cost"]["parameters"] > 1e6
 
     (manifest,) = pictures.manifests_of("straight-out")
@@ -182,8 +185,36 @@ def test_scores_and_report(pictures: Layout, straight: Path, tmp_path: Path) -> 
     assert str((straight / "report.html").resolve()) in out
     assert page.count("<img") == 5 * 4
     assert not re.search(r"(src|href)\s*=\s*['\"]?(http|//|/)", page)
-    for word in ("edge_structure", "missing: lpips", "nearer in colour", "polyline", "gate = 0.1"):
+    for word in ("edge_structure", "missing: lpips", "nearer in colour", "polyline", "gate = 0.1",
+                 "12 of split val", "<b>1 of these pairs were trained on"):  # fmt: skip
         assert word in page, word
+
+
+def test_a_rehearsal_leaves_the_pictures_alone_and_other_pictures_make_scores_stale(
+    pictures: Layout, straight: Path, tmp_path: Path
+) -> None:
+    layout = Layout(tmp_path / "shards", tmp_path / "manifests")
+    shutil.copytree(pictures.manifests, layout.manifests)
+    shutil.copytree(pictures.shards, layout.shards, symlinks=True)
+    run = shutil.copytree(straight, tmp_path / "straight")
+    succeed("eval.run", f"--run={run}", "--metrics=colour_distance", data=layout)
+    before = layout.card("straight-out").read_bytes()
+    cost = (run / "stylize.json").read_bytes()
+    out = succeed("train.stylize", f"--run={run}", "--limit=2", "--steps=1", data=layout)
+    assert "a rehearsal: 2 pictures in the dataset straight-out-rehearsal" in out
+    assert (layout.card("straight-out").read_bytes(), (run / "stylize.json").read_bytes()) == (
+        before, cost,
+    )  # fmt: skip
+    succeed("eval.report", f"--run={run}", data=layout)
+    where = "split='val' and key < 'chelsea-01'"
+    succeed("train.stylize", f"--run={run}", f"--where={where}", "--steps=1", data=layout)
+    line = refused("eval.report", f"--run={run}", data=layout)
+    assert "the scores are of other pictures" in line
+    assert "python -m eval.run" in line
+    succeed("eval.run", f"--run={run}", "--metrics=colour_distance", data=layout)
+    succeed("eval.report", f"--run={run}", data=layout)
+    page = (run / "report.html").read_text("utf-8")
+    assert "6 of split val. The run was trained on split train: all of them are held out." in page
 
 
 def test_one_picture_from_two_files(straight: Path, sample_data: Layout, tmp_path: Path) -> None:
@@ -191,28 +222,46 @@ def test_one_picture_from_two_files(straight: Path, sample_data: Layout, tmp_pat
         (tmp_path / f"{key}.jpg").write_bytes(SampleReader(sample_data, dataset).picture(key))
     args = [f"--run={straight}", f"--content={tmp_path / 'coffee-00.jpg'}",
             f"--style={tmp_path / 'cubism-025.jpg'}", "--steps=2"]  # fmt: skip
-    succeed("train.stylize", *args, f"--out={tmp_path / 'a.png'}")
+    last = "--checkpoint=step-000012"
+    succeed("train.stylize", *args, f"--out={tmp_path / 'a.png'}", "--device=cpu", last)
     assert Image.open(tmp_path / "a.png").size == (64, 64)
     (tmp_path / "text.jpg").write_text("not a picture")
     bad = [*args[:2], f"--style={tmp_path / 'text.jpg'}"]
     assert "text.jpg is not a usable picture" in refused("train.stylize", *bad)
     assert "cannot read the picture" in refused("train.stylize", args[0], args[1], "--style=no.jpg")
+    for wrong, says in (
+        (f"--out={tmp_path}", "is a folder: name a file in it"),
+        ("--out=a.xyz", "pictures are written as PNG, name it a.png"),
+        ("--checkpoint=nope", "has step-000010, step-000012"),
+        ("--device=cuda:7", "choose one of cpu"),
+    ):
+        assert says in refused("train.stylize", *args, wrong)
 
 
 @pytest.mark.parametrize(
     ("args", "says"),
     [
         (["--steps=abc"], "takes a whole number"),
-        (["--stepz=3"], "did you mean steps"),
-        (["--optim.lrr=1"], "did you mean lr"),
-        (["--optim.lr=-1"], "lr is above 0"),
+        (["--stepz=3"], "did you mean --steps"),
+        (["--optim.lrr=1"], "did you mean --optim.lr"),
+        (["--lr=1e-3"], "did you mean --optim.lr"),
+        (["--optim.lr=-1"], "--optim.lr=-1.0: takes a number above 0"),
+        (["--steps=-1"], "--steps=-1: takes 1 or more"),
+        (["--name=a/b"], "'a/b' cannot name a run"),
+        (["--device=cuda:7"], "--device=cuda:7 cannot be used here: choose one of cpu"),
+        (["--device=gpu"], "--device=gpu cannot be used here: choose one of cpu"),
+        (
+            ["--data.main=content"],
+            "needs content and style pictures, the samples of content",
+        ),
         (["style_adaptor"], "did you mean style_adapter"),
         (["--config=huge"], "it has smoke"),
         (["--where=style="], "not a valid SQL expression"),
         (["--where=stile='Cubism'"], "did you mean title"),
         (["--where=style='Dada'"], "selects no sample"),
         (["--where=true) or (select 1"], "not a valid SQL expression"),
-        (["--data.mix=main:3,circles:1"], "needs the dataset 'circles'"),
+        (["--data.mix=main:3,circles:1"], "circles is no dataset; write NAME:WEIGHT"),
+        (["--data.mix=main5"], "main5 is no dataset; write NAME:WEIGHT"),
         (["--data.mix=main:0"], "whole-number weights"),
         (["--runs=/proc/none"], "cannot write to"),
         (["--resume", "--name=never"], "there is no run in"),
@@ -247,7 +296,7 @@ def test_an_existing_run_is_not_overwritten_by_accident(
         "--optim.lr=1",
         data=sample_data,
     )
-    assert "keeps its configuration" in line
+    assert "a resumed run keeps its optim.lr" in line
     (runs / "precious").mkdir()
     (runs / "precious" / "thesis.txt").write_text("x")
     line = refused(
@@ -255,6 +304,48 @@ def test_an_existing_run_is_not_overwritten_by_accident(
     )
     assert "is no run" in line
     assert (straight / "log.jsonl").read_bytes() == before
+
+
+def test_a_running_run_is_left_to_its_process(
+    straight: Path, sample_data: Layout, tmp_path: Path
+) -> None:
+    run = shutil.copytree(straight, tmp_path / "busy")
+    before = (run / "log.jsonl").read_bytes()
+    with held(run, "busy"):
+        for flag in ("--resume", "--overwrite"):
+            args = [f"--runs={tmp_path}", "--name=busy", flag]
+            line = refused("train.run", *args, data=sample_data)
+            assert "another process is training the run" in line
+    assert (run / "log.jsonl").read_bytes() == before
+    out = succeed("train.run", f"--runs={tmp_path}", "--name=busy", "--resume", data=sample_data)
+    assert "resumed" in out
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_says_how_to_go_on(
+    straight: Path, sample_data: Layout, tmp_path: Path
+) -> None:
+    run = shutil.copytree(straight, tmp_path / "early")
+    shutil.rmtree(run / "checkpoints")
+    args = [f"--runs={tmp_path}", "--name=early"]
+    for line in (
+        refused("train.run", *args, "--resume", data=sample_data),
+        refused("train.stylize", f"--run={run}", data=sample_data),
+    ):
+        assert "has no checkpoint yet" in line
+        assert "python -m train.run --name=early --overwrite" in line
+    succeed("train.run", *args, "--steps=1", "--overwrite", data=sample_data)
+    assert not (run / "samples" / "step-000012.png").exists(), "the old run is gone"
+
+
+def test_a_run_is_looked_for_where_runs_lie(straight: Path, sample_data: Layout) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "eval.run", "--run=straight",
+         f"--shards={sample_data.shards}", f"--manifests={sample_data.manifests}"],
+        cwd=straight.parent.parent, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "did you mean --run=runs/straight?" in done.stderr
 
 
 def test_a_checkpoint_of_another_method_is_refused(

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from toolkit.core.command import run
+from toolkit.core.errors import UserError
 from toolkit.core.records import Record
 from toolkit.packing.dataset import pack
 from toolkit.store.layout import Layout
@@ -196,7 +197,8 @@ def test_a_duplicate_key_in_another_shard_is_found(
 ) -> None:
     picture = encode(make_picture(1))
     records = {n: Record({"jpg": picture}, key=n[0]) for n in ("a.jpg", "b.jpg", "a.png")}
-    pack(toy_source("twice", records), "twice", tiny_layout, 2)
+    with pytest.raises(UserError, match="two inputs"):
+        pack(toy_source("twice", records), "twice", tiny_layout, 2)
     assert any("duplicate" in problem for problem in verify(tiny_layout, "twice")[1])
 
 
@@ -252,6 +254,32 @@ def test_a_damaged_manifest_is_found(damage: str, tiny_layout: Layout, verify: V
     assert any("tiny-000002" in problem for problem in problems)
 
 
+def test_lost_links_are_found_and_counted(
+    triplets: Layout, toy_source: type, encode: Any, make_picture: Any, verify: Verify
+) -> None:
+    records = {"photo0": Record({"jpg": encode(make_picture(1))})}
+    shutil.rmtree(triplets.manifests / "photos")
+    shutil.rmtree(triplets.shards / "photos")
+    pack(toy_source("photos", records), "photos", triplets, 5)
+    shutil.rmtree(triplets.manifests / "paintings")
+    shutil.rmtree(triplets.shards / "paintings")
+    # 13 targets, three of which are linked to photo0
+    assert verify(triplets)[1] == [
+        "targets: 10 samples lack their content in photos; target01 is linked to photos/photo1",
+        "targets: 13 samples lack their style in paintings; "
+        "target00 is linked to paintings/painting0",
+    ]
+
+
+def test_tars_of_a_dataset_without_manifests_are_found(triplets: Layout, verify: Verify) -> None:
+    shutil.rmtree(triplets.manifests / "circles")
+    assert verify(triplets)[1] == [
+        "circles/circles-000000: a tar without a manifest",
+        "circles/circles-000001: a tar without a manifest",
+    ]
+    assert verify(triplets, "photos")[1] == []
+
+
 def test_all_problems_of_all_datasets_are_listed(triplets: Layout, verify: Verify) -> None:
     triplets.tar("photos", 0).unlink()
     triplets.card("circles").unlink()
@@ -270,7 +298,7 @@ def test_the_real_command(run_command: Any, tiny_layout: Layout, tmp_path: Path)
     assert done.returncode == 2
     assert "tiny/extra: json is in the tar, not in the manifest" in done.stdout
     last = done.stderr.splitlines()[-1]
-    assert last == "error: 2 problems found: pack the shards named above again"
+    assert last == "error: 2 problems found: pack what is named above again"
     assert "Traceback" not in done.stderr
     done = run_command("toolkit.verify", "tinny", cwd=tmp_path)
     assert done.stderr == "error: there is no dataset 'tinny': packed are tiny\n"

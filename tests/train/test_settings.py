@@ -115,8 +115,14 @@ def resolve_one(name: str, value: object) -> RunConfig:
 def test_resuming_keeps_the_configuration(tmp_path: Path) -> None:
     folder = stored(tmp_path)
     assert stored_config(folder, "style_adapter", {"data.workers": "0"}).data.workers == 0
-    with pytest.raises(UserError, match="keeps its configuration"):
-        stored_config(folder, "style_adapter", {"optim.lr": "0.7"})
+    with pytest.raises(UserError, match=r"keeps its optim.lr=0.002: leave --optim.lr away"):
+        stored_config(folder, "style_adapter", {"data.workers": "0", "optim.lr": "0.7"})
+    with pytest.raises(UserError, match=r"keeps its steps=\d+ \(the learning rate follows it"):
+        stored_config(folder, "style_adapter", {"steps": "999"})
+    same = {"optim.lr": "2e-3"}
+    assert stored_config(folder, "style_adapter", same) == stored_config(
+        folder, "style_adapter", {}
+    )
     folder.config.write_text(to_toml(dataclasses.replace(fresh(), method="style_adapter")))
     with pytest.raises(UserError, match="is of the method style_adapter, not ot_cfm"):
         stored_config(folder, "ot_cfm", {})

@@ -3,30 +3,33 @@
 fire does the calling; what it leaves open is settled here before it starts: unknown flags, missing
 and surplus arguments and values of the wrong type are refused in one line with exit code 2, and
 `--help` is made from signatures and docstrings, so it answers without running anything.
+An output that takes no more (`| head`, a full disk) ends the program without a traceback.
 
 Flags are written with underscores and accepted with dashes.
 """
 
 import difflib
+import errno
 import inspect
 import os
 import re
 import sys
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from toolkit.core.coerce import FALSE, TRUE, coerce
 from toolkit.core.errors import UserError, one_line
 
 Command = Callable[..., None]
+Fields = Callable[[list[str]], tuple[str, Mapping[str, str]]]
 
 
 def run(
     command: Command | Mapping[str, Command],
     name: str,
     argv: Sequence[str] | None = None,
-    extra_help: Callable[[list[str]], str] | None = None,
+    fields: Fields | None = None,
 ) -> None:
     """Runs `command` with the program's arguments and leaves with its exit code.
 
@@ -34,27 +37,41 @@ def run(
         command: the function to call, or sub-command names with their functions.
         name: how the program is started, for example `python -m toolkit.query`.
         argv: arguments; those of the process by default.
-        extra_help: called with the positional arguments; returns text appended to `--help`.
+        fields: for a command that takes dotted flags: called with the positional arguments, it
+            returns a title and the dotted names with their help.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     try:
-        _dispatch(command, name, args, extra_help)
+        _dispatch(command, name, args, fields)
+        sys.stdout.flush()  # here, where a failure still has an answer
     except UserError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     except BrokenPipeError:  # the reader went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         raise SystemExit(141) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _discard_output()
+        where = error.filename or "the output"
+        print(f"error: no space left for {where}: free some and try again", file=sys.stderr)
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _discard_output() -> None:
+    """Keeps the interpreter from flushing the rest of the output when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(
     command: Command | Mapping[str, Command],
     name: str,
     args: list[str],
-    extra_help: Callable[[list[str]], str] | None,
+    fields: Fields | None,
 ) -> None:
     if isinstance(command, Mapping):
         if not args or args[0] in ("--help", "-h"):
@@ -67,31 +84,31 @@ def _dispatch(
     flags_help = {"--help", "-h"}
     if flags_help.intersection(args):
         positional = [arg for arg in args if not arg.startswith("-")]
-        print(_help(command, name) + (extra_help(positional) if extra_help else ""))
+        print(_help(command, name) + (_fields_help(fields(positional)) if fields else ""))
         return
-    _call(command, args, name)
+    _call(command, args, name, fields)
 
 
-def _call(command: Command, args: list[str], name: str) -> None:
+def _call(command: Command, args: list[str], name: str, fields: Fields | None) -> None:
     import fire
 
     hints = typing.get_type_hints(command)
-    texts = _bind(command, args, name, hints)
+    texts = _bind(command, args, name, hints, fields)
     values = {key: coerce(text, hints.get(key, Any), key) for key, text in texts.items()}
 
     def entry(**arguments: str) -> None:
         command(**{key: values[key] for key in arguments})
 
-    # Text stays text: fire would guess types, and each value is already of its annotation's type.
-    fire.decorators.SetParseFn(str)(entry)
+    # fire guesses types from texts; what arrives is looked up in `values` instead.
     fire.Fire(entry, command=[f"--{key}={text}" for key, text in texts.items()], name=name)
 
 
-def _bind(command: Command, args: list[str], name: str, hints: dict[str, Any]) -> dict[str, str]:
+def _bind(
+    command: Command, args: list[str], name: str, hints: dict[str, Any], fields: Fields | None
+) -> dict[str, str]:
     """Checks the names of `args` against the signature; raises UserError."""
     signature = inspect.signature(command)
     parameters = {p.name: p for p in signature.parameters.values() if p.kind != p.VAR_KEYWORD}
-    open_ended = any(p.kind == p.VAR_KEYWORD for p in signature.parameters.values())
     positional, flags = _split(args, hints)
     slots = [p.name for p in parameters.values() if p.kind == p.POSITIONAL_OR_KEYWORD]
     if len(positional) > len(slots):
@@ -101,9 +118,10 @@ def _bind(command: Command, args: list[str], name: str, hints: dict[str, Any]) -
     for flag, text in flags.items():
         if flag in texts:
             raise UserError(f"{flag} is given twice: as an argument and as --{flag}")
-        dotted = open_ended and "." in flag
-        if flag not in parameters and not dotted:
-            raise UserError(f"unknown flag --{flag}: {_suggest(flag, list(parameters))}")
+        if flag not in parameters:
+            dotted = list(fields(positional)[1]) if fields else []
+            if flag not in dotted:
+                raise UserError(f"unknown flag --{flag}: {_suggest_flag(flag, parameters, dotted)}")
         texts[flag] = text
     for slot in parameters.values():
         if slot.default is slot.empty and slot.name not in texts:
@@ -145,6 +163,22 @@ def _value_of(flag: str, queue: list[str], hints: dict[str, Any]) -> str:
 def _suggest(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+
+
+def _suggest_flag(flag: str, plain: Iterable[str], dotted: list[str]) -> str:
+    """A dotted flag is found by its last part too: --lr means --optim.lr."""
+    by_leaf = [name for name in dotted if name.rpartition(".")[2] == flag.rpartition(".")[2]]
+    in_group = [name for name in dotted if name.startswith(f"{flag}.")]
+    near = difflib.get_close_matches(flag, [*plain, *dotted], n=1, cutoff=0.6)
+    found = by_leaf or near or in_group
+    if found:
+        return f"did you mean {' or '.join(f'--{name}' for name in found[:3])}?"
+    return f"known: {', '.join(plain)}{' and the fields listed by --help' if dotted else ''}"
+
+
+def _fields_help(fields: tuple[str, Mapping[str, str]]) -> str:
+    title, texts = fields
+    return "\n".join([f"\n\n{title}", *(f"  {text}" for text in texts.values())])
 
 
 def _overview(commands: Mapping[str, Command], name: str) -> str:

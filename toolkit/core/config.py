@@ -103,15 +103,15 @@ def _toml_value(value: Any) -> str:
     return text.replace("\x7f", "\\u007f")
 
 
-def describe(config: Any, prefix: str = "") -> list[str]:
-    """One line per field, dotted, with its value: what `--help` lists."""
-    lines = []
+def describe(config: Any, prefix: str = "") -> dict[str, str]:
+    """Dotted name of each field, and one line with its flag and value: what `--help` lists."""
+    lines: dict[str, str] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
-            lines += describe(value, f"{prefix}{field.name}.")
+            lines |= describe(value, f"{prefix}{field.name}.")
         else:
             text = field.metadata.get("help", "")
             shown = f"--{prefix}{field.name}={value}"
-            lines.append(f"  {shown:<36} {text}".rstrip())
+            lines[f"{prefix}{field.name}"] = f"{shown:<36} {text}".rstrip()
     return lines

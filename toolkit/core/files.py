@@ -1,8 +1,11 @@
 """Files that are either whole or absent: written under a temporary name, flushed, renamed."""
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +73,28 @@ def make_folders(paths: Sequence[Path]) -> None:
             reason = error.strerror or error
             raise UserError(f"cannot write to {path}: {reason}; choose another folder") from None
         made = missing + made
+
+
+@contextmanager
+def held(folder: Path, busy: str) -> Iterator[None]:
+    """Keeps other processes from holding the same folder until the block ends, or the process.
+
+    Raises UserError with the text `busy` when another process holds it. A file system without locks
+    is used without one, which a line on stderr says.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(busy) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
+                raise UserError(f"cannot lock {folder}: {error.strerror}") from None
+            print(f"{folder} cannot be locked: let no second process work there", file=sys.stderr)
+        yield
+    finally:
+        os.close(handle)  # and with it the lock goes
 
 
 def sha256_of(path: Path) -> str:

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.core.errors import UserError
-from toolkit.core.files import make_folders, remove_temporary
+from toolkit.core.files import held, make_folders, remove_temporary
 from toolkit.core.progress import Progress
 from toolkit.core.records import Ref, Source
 from toolkit.packing.card import refuse_other_data, write_card
-from toolkit.packing.resume import finished_shard, only_packer, remember_inputs, remove_surplus
+from toolkit.packing.resume import finished_shard, remember_inputs, remove_surplus
 from toolkit.packing.shard import ShardSummary, fingerprint, make_shard
+from toolkit.store.check import find_duplicates
 from toolkit.store.keys import check_dataset_name
 from toolkit.store.layout import Layout
 
@@ -63,12 +64,14 @@ def pack(
         limit: pack only the first inputs, at least 1, for a rehearsal.
 
     Raises:
-        UserError: an unusable name, a folder that cannot be written, no input at all, or another
-            process packing the same dataset.
+        UserError: an unusable name, a folder that cannot be written, no input at all, a key that
+            two inputs in different shards share, or another process packing the same dataset.
     """
     check_dataset_name(dataset)
-    if samples_per_shard < 1 or jobs < 1 or (limit is not None and limit < 1):
-        raise UserError("samples_per_shard, jobs and limit are at least 1")
+    counts = {"samples_per_shard": samples_per_shard, "jobs": jobs, "limit": limit}
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise UserError(f"--{name}={count}: takes 1 or more")
     refs = itertools.islice(source.index(), limit)
     first = next(refs, None)
     if first is None:
@@ -77,7 +80,8 @@ def pack(
     folders = (layout.shards / dataset, layout.manifests / dataset)
     make_folders(folders)
     description = {**source.describe(), "samples_per_shard": samples_per_shard}
-    with only_packer(layout, dataset):
+    busy = f"another process is packing {dataset} into {layout.manifests}: wait for it"
+    with held(layout.manifests / dataset, busy):
         for folder in folders:
             remove_temporary(folder)
         layout.card(dataset).unlink(missing_ok=True)  # written last: its absence says "unfinished"
@@ -89,6 +93,12 @@ def pack(
                 reused += not fresh
                 progress.advance(summary.num_ok + summary.num_failed)
         remove_surplus(layout, dataset, len(summaries))
+        clashes = find_duplicates(layout, dataset)
+        if clashes:
+            raise UserError(
+                f"{len(clashes)} keys stand for two inputs each, such as {clashes[0].where} "
+                f"({clashes[0].what}): give one of the two inputs another name and pack again"
+            )
         write_card(layout, dataset, description)
     causes: Counter[str] = Counter()
     for summary in summaries:

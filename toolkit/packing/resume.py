@@ -1,11 +1,8 @@
 """What an earlier pack left behind: which shards still hold, and what must go."""
 
-import fcntl
 import hashlib
-import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.core.errors import UserError
@@ -14,21 +11,6 @@ from toolkit.core.records import Ref
 from toolkit.packing.shard import ShardSummary
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import FINGERPRINT, SHARD_SHA256, manifest_metadata, read_manifest
-
-
-@contextmanager
-def only_packer(layout: Layout, dataset: str) -> Iterator[None]:
-    """Keeps a second process from packing the same dataset. Raises UserError if one is at it."""
-    folder = os.open(layout.manifests / dataset, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise UserError(
-            f"another process is packing {dataset} into {layout.manifests}: wait for it"
-        ) from None
-    finally:
-        os.close(folder)  # and with it the lock goes
 
 
 def finished_shard(

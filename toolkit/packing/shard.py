@@ -13,13 +13,8 @@ from toolkit.core.errors import one_line
 from toolkit.core.files import atomic_path, sha256_of
 from toolkit.core.records import Record, Ref, Source
 from toolkit.measures.hashes import perceptual_hash
-from toolkit.store.images import (
-    Picture,
-    PictureError,
-    ingest,
-    picture_extension,
-    reduced_grey,
-)
+from toolkit.store.images import PictureError, picture_extension, reduced_grey
+from toolkit.store.ingest import Picture, ingest
 from toolkit.store.keys import make_key, readable, shard_stem
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SCHEMA_VERSION, to_json, write_manifest

@@ -4,6 +4,7 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+from pathlib import Path
 from typing import Any
 
 from toolkit.core.coerce import coerce
@@ -18,6 +19,11 @@ def source_kinds() -> list[str]:
 
 def open_source(kind: str, options: dict[str, Any]) -> Source:
     """Opens raw data of one kind. Raises UserError for an unknown kind or option."""
+    if kind not in source_kinds() and Path(kind).is_dir():
+        raise UserError(
+            f"{kind} is a folder: say what it holds, as in "
+            f"python -m toolkit.pack folder --src={kind}"
+        )
     if kind not in source_kinds():
         near = difflib.get_close_matches(kind, source_kinds(), n=1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(source_kinds())}"

@@ -80,9 +80,11 @@ def explain(error: Exception) -> str:
     text = str(error)
     unknown = re.search(r'Referenced column "([^"]+)"', text)
     if unknown:
-        columns = SCHEMA.names
-        near = difflib.get_close_matches(unknown[1], columns, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"columns are {', '.join(columns)}"
+        near = difflib.get_close_matches(unknown[1], SCHEMA.names, n=1)
+        quotes = (
+            f"a text needs single quotes, '{unknown[1]}'; columns are {', '.join(SCHEMA.names)}"
+        )
+        hint = f"did you mean {near[0]}?" if near else quotes
         return f"there is no column {unknown[1]!r}: {hint}"
     return one_line(text.split("\n\n", maxsplit=1)[0])
 

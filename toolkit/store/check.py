@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from toolkit.core.errors import UserError
 from toolkit.core.files import sha256_of
@@ -79,21 +80,57 @@ def find_orphans(layout: Layout, dataset: str) -> list[Problem]:
     ]
 
 
+def find_orphaned_datasets(layout: Layout) -> list[Problem]:
+    """Tars of datasets that have no manifest at all."""
+    known = set(layout.datasets())
+    folders = sorted(p.name for p in layout.shards.glob("*") if p.is_dir())
+    return [
+        problem for name in folders if name not in known for problem in find_orphans(layout, name)
+    ]
+
+
 def find_duplicates(layout: Layout, dataset: str) -> list[Problem]:
     """Keys that stand in more than one shard; unreadable manifests are left out."""
     seen: dict[str, str] = {}
     problems = []
     for path in layout.manifests_of(dataset):
-        try:
-            rows = read_manifest(path)
-        except UserError:
-            continue
-        for key in {row["key"] for row in rows if row["status"] == "ok"}:
+        for key in sorted(_keys(path)):
             if key in seen:
                 what = f"duplicate key, in {seen[key]} and {path.stem}"
                 problems.append(Problem(f"{dataset}/{key}", what))
             seen[key] = path.stem
     return sorted(problems, key=lambda problem: problem.where)
+
+
+def find_lost_links(layout: Layout, dataset: str) -> list[Problem]:
+    """Samples linked to samples that are not packed: one problem per linked dataset and role."""
+    keys: dict[str, set[str]] = {}
+    lost: dict[tuple[str, str], list[str]] = {}
+    for path in layout.manifests_of(dataset):
+        for row in _read(path, ["key", "status", "links"]):
+            for link in row["links"] or () if row["status"] == "ok" else ():
+                other = link["dataset"]
+                if other not in keys:
+                    keys[other] = set().union(*map(_keys, layout.manifests_of(other)))
+                if link["key"] not in keys[other]:
+                    example = f"{row['key']} is linked to {other}/{link['key']}"
+                    lost.setdefault((link["role"], other), []).append(example)
+    return [
+        Problem(dataset, f"{len(found)} samples lack their {role} in {other}; {found[0]}")
+        for (role, other), found in sorted(lost.items())
+    ]
+
+
+def _keys(manifest: Path) -> set[str]:
+    return {row["key"] for row in _read(manifest, ["key", "status"]) if row["status"] == "ok"}
+
+
+def _read(manifest: Path, columns: list[str]) -> list[dict[str, Any]]:
+    """Columns of one manifest; nothing of one that cannot be read, `check_shard` names it."""
+    try:
+        return read_manifest(manifest, columns)
+    except UserError:
+        return []
 
 
 def check_card(layout: Layout, dataset: str) -> list[Problem]:

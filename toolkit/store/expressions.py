@@ -92,6 +92,8 @@ def _is_statement(con: Any, text: str) -> bool:
 def _parse(con: Any, sql: str, what: str) -> dict[str, Any]:
     answer = con.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0]
     tree: dict[str, Any] = json.loads(answer)
+    if tree.get("error_type") == "not implemented":  # the parser took it, as more than SELECTs
+        raise UserError(f"{what} must be one expression, it holds several statements")
     if tree["error"]:
         message = one_line(tree.get("error_message", "not an expression"))
         raise UserError(f"{what} is not a valid SQL expression: {message}")

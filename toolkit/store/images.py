@@ -1,14 +1,12 @@
-"""Picture bytes: checked, decoded, normalised, encoded. The only file that knows the codecs.
+"""Picture bytes decoded and encoded. Only this file and `ingest.py` know the codecs.
 
 JPEG goes through libjpeg-turbo (simplejpeg), which releases the interpreter lock; everything else
 through Pillow. Both use integer arithmetic, so pixels are the same on every machine.
 """
 
-import contextlib
 import io
 import struct
 import zlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +21,8 @@ PICTURE_EXTENSIONS = {
 # Nothing else is tried: some of Pillow's formats start other programs.
 PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 JPEG_QUALITY = 95
-_ORIENTATION_TAG = 0x0112
+# How files of a format begin and end, to tell a cut file from a damaged one.
+_ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND\xaeB`\x82"}
 
 
 class PictureError(Exception):
@@ -32,20 +31,6 @@ class PictureError(Exception):
     def __init__(self, cause: str, message: object):
         super().__init__(one_line(message))
         self.cause = cause
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture that decodes. width and height in pixels; format in lower case, as `jpeg`.
-
-    changes: what was done to the original bytes, empty when they are untouched.
-    """
-
-    data: bytes
-    width: int
-    height: int
-    format: str
-    changes: tuple[str, ...] = ()
 
 
 def is_jpeg(data: bytes) -> bool:
@@ -58,48 +43,12 @@ def picture_extension(name: str) -> str | None:
     return PICTURE_EXTENSIONS.get(name.rpartition(".")[2].lower())
 
 
-def ingest(data: bytes) -> Picture:
-    """Checks a picture by decoding all of it and normalises it where training would stumble.
-
-    Kept byte for byte: 8-bit grey or colour pictures without orientation, alpha or a foreign
-    colour profile. Otherwise the first frame is turned upright, converted to sRGB, laid on white
-    and encoded anew: as JPEG (quality 95, 4:4:4) where it was lossy, else as PNG.
-
-    Raises PictureError with a cause: empty, not_a_picture, truncated, too_large, undecodable.
-    """
-    if not data:
-        raise PictureError("empty", "the file has no bytes")
-    image = _open(data)
-    if image.width * image.height > MAX_PIXELS:
-        raise PictureError("too_large", f"{image.width}×{image.height} pixels")
-    kind = (image.format or "").lower()
-    if kind not in ("jpeg", "mpo"):
-        _load(image)  # first: looking for EXIF would read on and hide what is broken
-    changes = _needed_changes(image)
-    if kind in ("jpeg", "mpo"):
-        if changes:
-            _load(image)
-        else:
-            decode_jpeg(data)
-    if not changes:
-        return Picture(data, image.width, image.height, "jpeg" if kind == "mpo" else kind)
-    upright = _normalise(image)
-    lossy = kind in ("jpeg", "mpo", "webp", "avif")
-    buffer = io.BytesIO()
-    if lossy:
-        upright.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    else:
-        upright.save(buffer, "PNG")
-    name = "jpeg" if lossy else "png"
-    return Picture(buffer.getvalue(), upright.width, upright.height, name, changes)
-
-
 def decode_rgb(data: bytes) -> np.ndarray:
     """Pixels of a stored picture: uint8 [H,W,3]. Raises PictureError."""
     if is_jpeg(data):
         return decode_jpeg(data)
-    image = _open(data)
-    _load(image)
+    image = open_picture(data)
+    load_picture(image, data)
     return np.asarray(image.convert("RGB"))
 
 
@@ -118,8 +67,7 @@ def decode_jpeg(data: bytes, colorspace: str = "RGB", min_size: int = 0) -> np.n
     except ValueError as error:
         if "CMYK" in str(error).upper() or "colorspace" in str(error).lower():
             return _decode_by_pillow(data, colorspace)
-        cause = "truncated" if "premature end" in str(error).lower() else "undecodable"
-        raise PictureError(cause, error) from None
+        raise PictureError(_cause(data, error), error) from None
     return pixels[..., 0] if colorspace == "GRAY" and pixels.ndim == 3 else pixels
 
 
@@ -175,110 +123,44 @@ def encode_two_colour_png(mask: np.ndarray, off: tuple[int, ...], on: tuple[int,
     )
 
 
-def _open(data: bytes) -> Any:
+def open_picture(data: bytes) -> Any:
+    """A Pillow image whose pixels are not decoded yet. Raises PictureError."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         return Image.open(io.BytesIO(data), formats=PILLOW_FORMATS)
     except UnidentifiedImageError:
+        if data.startswith((*_ENDS, b"GIF8")) and len(data) > 12:
+            raise PictureError(_cause(data, ""), "its header cannot be read") from None
         head = data[:12].decode("latin-1").encode("unicode_escape").decode()
         raise PictureError("not_a_picture", f"no picture format begins with '{head}'") from None
     except Image.DecompressionBombError as error:
         raise PictureError("too_large", error) from None
     except Exception as error:  # Pillow's plugins raise anything on hostile bytes
-        raise PictureError("undecodable", error) from None
+        raise PictureError(_cause(data, error), error) from None
 
 
-def _load(image: Any) -> None:
+def _cause(data: bytes, error: object) -> str:
+    """`truncated` where the decoder says so or the file lacks its format's end, else
+    `undecodable`."""
+    text = str(error).lower()
+    if any(hint in text for hint in ("premature end", "truncat", "unexpected end")):
+        return "truncated"
+    for start, end in _ENDS.items():
+        if data.startswith(start) and not data.rstrip(b"\0").endswith(end):
+            return "truncated"
+    return "undecodable"
+
+
+def load_picture(image: Any, data: bytes) -> None:
+    """Decodes all pixels of an opened image. Raises PictureError."""
     try:
         image.load()
     except Exception as error:  # Pillow's plugins raise anything on hostile bytes
-        text = str(error).lower()
-        cause = "truncated" if "truncat" in text or "unexpected end" in text else "undecodable"
-        raise PictureError(cause, error) from None
+        raise PictureError(_cause(data, error), error) from None
 
 
 def _decode_by_pillow(data: bytes, colorspace: str) -> np.ndarray:
-    image = _open(data)
-    _load(image)
+    image = open_picture(data)
+    load_picture(image, data)
     return np.asarray(image.convert("L" if colorspace == "GRAY" else "RGB"))
-
-
-def _needed_changes(image: Any) -> tuple[str, ...]:
-    changes = []
-    if image.mode not in ("RGB", "L", "P", "1"):
-        changes.append(f"mode {image.mode}")
-    if "transparency" in image.info:
-        changes.append("transparency")
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-        changes.append("frames")
-    try:
-        if image.getexif().get(_ORIENTATION_TAG, 1) not in (0, 1):
-            changes.append("orientation")
-    except Exception:  # damaged EXIF carries no usable orientation
-        changes.append("exif")
-    profile = image.info.get("icc_profile")
-    if profile and not _is_srgb(profile):
-        changes.append("icc")
-    return tuple(changes)
-
-
-def _is_srgb(profile: bytes) -> bool:
-    """Whether a colour profile is named sRGB and has its primaries."""
-    from PIL import ImageCms
-
-    if b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile:
-        return False
-    try:
-        given = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
-        known = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).profile
-        pairs = [
-            (getattr(p, f"{c}_colorant") or ((9, 9, 9),))[0]
-            for c in ("red", "green", "blue")
-            for p in (given, known)
-        ]
-    except (ImageCms.PyCMSError, OSError):
-        return False
-    return all(
-        abs(x - y) < 0.01
-        for a, b in zip(pairs[::2], pairs[1::2], strict=True)
-        for x, y in zip(a, b, strict=True)
-    )
-
-
-def _to_8_bits(values: np.ndarray, mode: str) -> np.ndarray:
-    """16 bits keep their high byte. 32-bit and float pictures do not say what their white is: it is
-    taken to be the smallest of 1 (floats only), 255 and 65535 that holds all values, or else the
-    largest value."""
-    if mode.startswith("I;16"):
-        return (values.astype(np.int64) >> 8).astype(np.uint8)
-    values = np.nan_to_num(values.astype(np.float64))
-    largest = float(values.max())
-    whites = [w for w in (1.0 if mode == "F" else 255.0, 255.0, 65535.0) if largest <= w]
-    return (np.clip(values / (whites[0] if whites else largest), 0, 1) * 255).astype(np.uint8)
-
-
-def _normalise(image: Any) -> Any:
-    """First frame, upright, sRGB, 8 bits, on white."""
-    from PIL import Image, ImageCms, ImageOps
-
-    _load(image)
-    profile = image.info.get("icc_profile")
-    if image.mode.startswith("I") or image.mode == "F":
-        image = Image.fromarray(_to_8_bits(np.asarray(image), image.mode))
-    with contextlib.suppress(Exception):  # damaged EXIF: the picture itself is fine
-        image = ImageOps.exif_transpose(image)
-    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image).convert("RGB")
-    if profile:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            target = ImageCms.createProfile("sRGB")
-            image = ImageCms.profileToProfile(image, source, target, outputMode="RGB") or image
-        except (ImageCms.PyCMSError, OSError):  # unusable or mismatched profile: plain conversion
-            pass
-    image = image.convert("RGB")
-    image.info = {}
-    return image

@@ -16,7 +16,8 @@ HASH_LENGTH = 10
 def make_key(source_id: str) -> str:
     """The key of an input: its id where that is a valid key, else a readable form plus a hash.
 
-    Two different ids that look alike after cleaning keep different keys through the hash.
+    Two ids that look alike after cleaning keep different keys through the hash. An id that spells
+    out another one's cleaned form and hash would clash with it; the packer refuses such a pair.
     """
     if is_key(source_id):
         return source_id

@@ -89,10 +89,10 @@ def manifest_metadata(path: Path) -> dict[bytes, bytes]:
         raise UserError(f"{path} is damaged ({error}): delete it and pack again") from None
 
 
-def read_manifest(path: Path) -> list[dict[str, Any]]:
-    """All rows of one shard. Raises UserError for a damaged file."""
+def read_manifest(path: Path, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    """All rows of one shard, whole or `columns` only. Raises UserError for a damaged file."""
     try:
-        return pq.read_table(path, schema=SCHEMA).to_pylist()
+        return pq.read_table(path, schema=SCHEMA, columns=columns).to_pylist()
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"{path} is damaged ({error}): delete it and pack again") from None
 

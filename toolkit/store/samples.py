@@ -18,7 +18,9 @@ class SampleReader:
 
     def row(self, key: str) -> dict[str, Any]:
         """The manifest row. Raises UserError when there is no such sample."""
-        rows = _rows(tuple(self.layout.manifests_of(self.dataset)))
+        paths = self.layout.manifests_of(self.dataset)
+        # a manifest that was packed anew is read anew
+        rows = _rows(tuple((path, path.stat().st_mtime_ns) for path in paths))
         if key not in rows:
             raise UserError(f"there is no sample {key!r} in the dataset {self.dataset}")
         return rows[key]
@@ -55,9 +57,9 @@ def read_member(layout: Layout, row: dict[str, Any], member: dict[str, Any]) -> 
 
 
 @functools.lru_cache(maxsize=2)
-def _rows(paths: tuple[Path, ...]) -> dict[str, dict[str, Any]]:
+def _rows(stamped: tuple[tuple[Path, int], ...]) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
-    for path in paths:
+    for path, _ in stamped:
         for row in read_manifest(path):
             if row["status"] == "ok" or row["key"] not in rows:
                 rows[row["key"]] = row

@@ -18,26 +18,29 @@ import pyarrow as pa
 
 from toolkit.core.errors import UserError
 from toolkit.core.files import atomic_path, make_folder
+from toolkit.store.card import read_card, root_sha256
 from toolkit.store.catalog import Catalog
 from toolkit.store.images import PICTURE_EXTENSIONS
-from toolkit.store.layout import PACK_FIRST, Layout
+from toolkit.store.layout import Layout
 from toolkit.store.manifest import to_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ROLES = ("target", "content", "style")
-_FACTS = ("key", "caption", "style", "weight", "width", "height")
+_FACTS = ("key", "split", "caption", "style", "weight", "width", "height")
 
 
 @dataclass(frozen=True)
 class Selection:
     """The samples of one task.
 
-    table: one row per sample: key, caption, style, weight, and per role its shard (an index into
-        `shards`, null where the sample lacks the role), offset and size in bytes.
+    table: one row per sample: key, split, caption, style, weight, width, height, and per role its
+        shard (an index into `shards`, null where the sample lacks the role), key, and offset and
+        size in bytes.
     shards: paths of the tars.
     roles: the roles that at least one sample has.
     fingerprint: of the query and of the data it ran over; equal ones select equal bytes.
     num_dropped: samples left out because a linked sample is missing.
+    lacking: the datasets that those were linked to.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Selection:
     roles: tuple[str, ...]
     fingerprint: str
     num_dropped: int
+    lacking: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -89,16 +93,26 @@ def select(
         _compile(catalog, dataset, condition, path)
     table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     facts = json.loads(table.schema.metadata[b"tessera"])
-    if not table.num_rows:
-        hint = f"; {facts['dropped']} lack a linked sample" if facts["dropped"] else ""
+    lacking = tuple(facts["lacking"])
+    if not table.num_rows and lacking:
         raise UserError(
-            f"the task {name} selects no sample of {dataset} where {' and '.join(texts)}{hint}"
+            f"the task {name} finds all its {facts['dropped']} samples of {dataset} linked to "
+            f"samples of {' and '.join(lacking)} that are not there: pack {' and '.join(lacking)}"
         )
+    if not table.num_rows:
+        raise UserError(f"the task {name} selects no sample of {dataset} where {describe(texts)}")
     shards = tuple(layout.shards / part for part in facts["shards"])
     for shard in shards:
         if not shard.is_file():
             raise UserError(f"the shard {shard} is gone: pack its dataset again")
-    return Selection(name, table, shards, tuple(facts["roles"]), identity, facts["dropped"])
+    roles = tuple(facts["roles"])
+    return Selection(name, table, shards, roles, identity, facts["dropped"], lacking)
+
+
+def describe(texts: Sequence[str]) -> str:
+    """Several conditions as one text for people; those that always hold are left out."""
+    telling = [text for text in texts if text.strip() not in ("", "true")]
+    return " and ".join(telling) or "true"
 
 
 def _is_whole(path: Path) -> bool:
@@ -116,29 +130,18 @@ def _default_cache(layout: Layout) -> Path:
 
 
 def _identity(layout: Layout, datasets: list[str], dataset: str, condition: str) -> str:
-    roots = {}
-    for name in datasets:
-        try:
-            roots[name] = json.loads(layout.card(name).read_text("utf-8"))["root_sha256"]
-        except (OSError, ValueError, KeyError):
-            if name == dataset:
-                raise UserError(f"the pack of {name} did not finish: {PACK_FIRST}") from None
-    linked = _parents(layout, dataset)
-    used = {name: roots.get(name) for name in sorted({dataset, *linked})}
+    linked = [name for name in read_card(layout, dataset)["parents"] if name in datasets]
+    used = {name: root_sha256(layout, name) for name in sorted({dataset, *linked})}
     text = to_json([FORMAT_VERSION, dataset, condition, used])
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _parents(layout: Layout, dataset: str) -> list[str]:
-    card = json.loads(layout.card(dataset).read_text("utf-8"))
-    return list(card["parents"])
 
 
 def _compile(catalog: Catalog, dataset: str, condition: str, path: Path) -> None:
     import pyarrow.compute as pc
 
     raw = catalog.table(_sql(dataset, condition))
-    kept = raw.filter(pc.invert(raw.column("lost")))
+    lost = raw.column("lost_in")
+    kept = raw.filter(lost.is_null())
     paths = [kept.column(f"{role}_path").combine_chunks() for role in ROLES]
     shards = pc.unique(pa.concat_arrays(paths).drop_null())
     columns = {name: kept.column(name) for name in _FACTS}
@@ -150,6 +153,7 @@ def _compile(catalog: Catalog, dataset: str, condition: str, path: Path) -> None
         "shards": shards.to_pylist(),
         "roles": [r for r, p in zip(ROLES, paths, strict=True) if p.null_count < len(p)],
         "dropped": raw.num_rows - kept.num_rows,
+        "lacking": sorted(name for name in pc.unique(lost).to_pylist() if name is not None),
     }
     table = pa.table(columns).replace_schema_metadata({"tessera": json.dumps(facts)})
     with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
@@ -157,7 +161,8 @@ def _compile(catalog: Catalog, dataset: str, condition: str, path: Path) -> None
 
 
 def _sql(dataset: str, condition: str) -> str:
-    """One row per sample with the place of each role's picture; `lost` marks a missing link."""
+    """One row per sample with the place of each role's picture; `lost_in` names the dataset in
+    which a linked sample is missing."""
     extensions = "|".join(PICTURE_EXTENSIONS)
     return f"""
     WITH main AS (
@@ -180,10 +185,12 @@ def _sql(dataset: str, condition: str) -> str:
       LEFT JOIN linked c ON c.dataset = content_link.dataset AND c.key = content_link.key
       LEFT JOIN linked s ON s.dataset = style_link.dataset AND s.key = style_link.key
     )
-    SELECT key, coalesce(caption, '') AS caption, style, coalesce(weight, 1)::FLOAT AS weight,
-           width, height,
-           target IS NULL OR (content_link IS NOT NULL AND c_path IS NULL)
-             OR (style_link IS NOT NULL AND s_path IS NULL) AS lost,
+    SELECT key, split, coalesce(caption, '') AS caption, style,
+           coalesce(weight, 1)::FLOAT AS weight, width, height,
+           CASE WHEN target IS NULL THEN dataset
+                WHEN content_link IS NOT NULL AND c_path IS NULL THEN content_link.dataset
+                WHEN style_link IS NOT NULL AND s_path IS NULL THEN style_link.dataset
+           END AS lost_in,
            own_path AS target_path, key AS target_key,
            target.offset AS target_offset, target.size AS target_size,
            CASE WHEN source IS NULL THEN c_path ELSE own_path END AS content_path,

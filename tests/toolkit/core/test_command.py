@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from toolkit.core.command import run
-from toolkit.core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = ("toolkit.pack", "toolkit.query", "toolkit.inspect", "toolkit.verify")
@@ -137,8 +136,8 @@ def arguments(done: tuple[int, str, str]) -> dict[str, list[object]]:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--step=5"], "unknown flag --step: did you mean steps?"),
-        (["--dry-rum"], "unknown flag --dry_rum: did you mean dry_run?"),
+        (["--step=5"], "unknown flag --step: did you mean --steps?"),
+        (["--dry-rum"], "unknown flag --dry_rum: did you mean --dry_run?"),
         (["--zzzzzz=5"], "unknown flag --zzzzzz: known: method, where, steps"),
         (["--steps=abc"], "steps=abc: takes a whole number"),
         (["--steps=1.5"], "steps=1.5: takes a whole number"),
@@ -166,7 +165,7 @@ def test_wrong_arguments_cost_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["flow", "--step=5"], "unknown flag --step: did you mean steps?"),
+        (["flow", "--step=5"], "unknown flag --step: did you mean --steps?"),
         (["flow", "--steps=abc"], "steps=abc: takes a whole number, for example 100"),
         (["--steps=3"], "method is missing: see prog train --help"),
         (["flow", "true", "surplus"], "unexpected argument 'surplus': see prog train --help"),
@@ -245,10 +244,9 @@ def test_a_boolean_flag_leaves_a_number_alone(here: Here) -> None:
 
 
 def test_text_is_never_evaluated(here: Here) -> None:
-    got = arguments(here("[1,2]", "{'a': 1}", "--name=None ", "--optim.lr=0.1"))
+    got = arguments(here("[1,2]", "{'a': 1}", "--name=None "))
     assert got["method"] == ["str", "[1,2]"]
     assert got["where"] == ["str", "{'a': 1}"]
-    assert got["options"] == ["dict", {"optim.lr": "0.1"}]
 
 
 def test_an_expression_that_begins_with_a_minus_is_no_flag(here: Here) -> None:
@@ -318,13 +316,56 @@ def test_a_reader_that_goes_away_is_no_error(script: Path, lines: int) -> None:
     assert started.wait() == 141
 
 
-def test_more_help_can_be_appended(capsys: pytest.CaptureFixture[str]) -> None:
-    def start(method: str = "flow") -> None:
-        """Starts."""
-        raise UserError("must not run")
+def fields(positional: list[str]) -> tuple[str, dict[str, str]]:
+    """Dotted flags of a program, for whatever method is given."""
+    return f"fields of {positional}:", {"optim.lr": "--optim.lr=1", "data.mix": "--data.mix=a:1"}
 
-    run(start, "prog", ["ot_cfm", "--help"], lambda given: f"\nfields of {given}")
-    assert capsys.readouterr().out.endswith("\nfields of ['ot_cfm']\n")
+
+def dotted(method: str = "flow", *, steps: int = 1, **overrides: str) -> None:
+    """Starts."""
+    print(json.dumps([method, steps, overrides]))
+
+
+def test_dotted_flags_are_listed_and_arrive_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    run(dotted, "prog", ["ot_cfm", "--help"], fields)
+    listed = "fields of ['ot_cfm']:\n  --optim.lr=1\n  --data.mix=a:1\n"
+    assert capsys.readouterr().out.endswith(listed)
+    run(dotted, "prog", ["--optim.lr=0.1", "--steps=3", "--data.mix=b:2"], fields)
+    values = {"optim.lr": "0.1", "data.mix": "b:2"}
+    assert json.loads(capsys.readouterr().out) == ["flow", 3, values]
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--lr=1", "unknown flag --lr: did you mean --optim.lr?"),
+        ("--optim.lrr=1", "unknown flag --optim.lrr: did you mean --optim.lr?"),
+        ("--optimm.lr=1", "unknown flag --optimm.lr: did you mean --optim.lr?"),
+        ("--data=1", "unknown flag --data: did you mean --data.mix?"),
+        ("--step=1", "unknown flag --step: did you mean --steps?"),
+        ("--zzzz=1", "unknown flag --zzzz: known: method, steps and the fields listed by --help"),
+    ],
+)
+def test_an_unknown_dotted_flag_is_named_with_the_nearest(
+    flag: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        run(dotted, "prog", [flag], fields)
+    assert leaving.value.code == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_full_disk_under_the_output_is_one_line(script: Path, lines: int) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, str(script), "many", f"--lines={lines}"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "error: no space left for the output: free some and try again\n"
 
 
 @pytest.mark.parametrize("module", COMMANDS)
@@ -351,7 +392,7 @@ def test_the_real_pack_refuses_unknown_flags_before_it_runs(
 ) -> None:
     done = run_command("toolkit.pack", "--manifest=x", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "error: unknown flag --manifest: did you mean manifests?\n"
+    assert done.stderr == "error: unknown flag --manifest: did you mean --manifests?\n"
     assert not list(tmp_path.iterdir())
 
 

@@ -125,10 +125,12 @@ def test_a_missing_linked_sample_is_dropped_and_counted(
     selection = select("main", "made", "true", triplets, cache)
     rows = {row["key"]: row for row in selection.table.to_pylist()}
     assert list(rows) == ["none", "good", "other-role"]
-    assert selection.num_dropped == 3
+    assert (selection.num_dropped, selection.lacking) == (3, ("nowhere", "paintings", "photos"))
     assert rows["none"]["content_shard"] is None
     assert rows["other-role"]["content_shard"] is None
-    with pytest.raises(UserError, match="3 lack a linked sample"):
+    with pytest.raises(
+        UserError, match=r"3 samples of made .* of nowhere and paintings and photos"
+    ):
         select("main", "made", "key in ('no-key', 'no-dataset', 'half')", triplets, cache)
 
 
@@ -138,7 +140,7 @@ def test_a_failed_linked_sample_is_a_missing_one(
     pack(toy_source("broken", {"x": Record({"jpg": b"bad"})}), "broken", triplets, 3)
     record = Record({"jpg": encode(make_picture(1))}, links=(Link("content", "broken", "x"),))
     pack(toy_source("made", {"a": record}), "made", triplets, 3)
-    with pytest.raises(UserError, match="1 lack a linked sample"):
+    with pytest.raises(UserError, match=r"1 samples of made .* of broken that .*: pack broken"):
         select("main", "made", "true", triplets, cache)
 
 
