@@ -226,7 +226,8 @@ def test_circles_are_fill50k(sample_data: Layout) -> None:
         assert is_outside.any()
         assert set(np.unique(source).tolist()) == {0, 255}
         outline = source[..., 0] == 255
-        assert (target[outline] == inside).all()
+        # the outline lies astride the edge, so either colour is under half of it
+        assert 0.3 < (target[outline] == inside).all(axis=1).mean() < 0.7
 
 
 def test_the_sample_reads_as_a_plain_webdataset(sample_data: Layout) -> None:
