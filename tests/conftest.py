@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,15 +72,17 @@ def write_tiny_pictures(folder: Path) -> Path:
 class ToySource:
     """Records given in memory: real bytes through the real packer without files or painters.
 
-    name: what the dataset's card says; records: source id to what `read` returns or raises.
+    name: what the dataset's card says; records: source id to what `read` returns or raises; keys:
+    source id to the key that the source wants.
     """
 
     name: str
     records: Mapping[str, Record | Exception] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
 
-    def index(self) -> Iterator[Ref]:
+    def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
         for source_id in self.records:
-            yield Ref(source_id)
+            yield Ref(source_id, key=self.keys.get(source_id, ""))
 
     def read(self, ref: Ref) -> Record:
         found = self.records[ref.source_id]

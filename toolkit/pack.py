@@ -8,11 +8,13 @@ import os
 import resource
 import time
 from pathlib import Path
+from typing import Literal
 
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
 from toolkit.packing.dataset import PackResult, pack
-from toolkit.sources import open_source, source_kinds
+from toolkit.sources import open_source, source_kinds, source_options
+from toolkit.store.ingest import parse_policy
 from toolkit.store.layout import Layout
 
 SAMPLE_SAMPLES_PER_SHARD = 64
@@ -29,12 +31,16 @@ def main(
     samples_per_shard: int | None = None,
     jobs: int | None = None,
     limit: int | None = None,
+    check: Literal["full", "headers"] = "full",
+    reencode: str | None = None,
     raw: Path | None = None,
+    **options: str,
 ) -> None:
     """Packs pictures into tar shards with Parquet manifests.
 
     Without SOURCE: makes the sample data and packs it as content, wikiart, fill50k and teacher.
     With SOURCE: packs --src as one dataset. An interrupted pack goes on where it stopped.
+    SOURCE --help lists the options of a source.
 
     Args:
         source: the kind of raw data, for example folder; none for the sample data.
@@ -45,6 +51,9 @@ def main(
         samples_per_shard: inputs in one tar; 1000, and 64 for the sample data.
         jobs: processes; as many as there are cores otherwise.
         limit: pack only so many inputs, as NAME-rehearsal.
+        check: full decodes every picture; headers only reads their headers and leaves phash empty.
+        reencode: SIZE or SIZE:QUALITY: shrink each picture's shorter side to SIZE pixels and store
+            it as JPEG of that quality, 95 otherwise.
         raw: also write the sample data as loose files below this folder.
     """
     layout, start = Layout(shards, manifests), time.monotonic()
@@ -55,19 +64,20 @@ def main(
                 f"say what {src} holds: python -m toolkit.pack SOURCE --src={src}, "
                 f"SOURCE one of {', '.join(source_kinds())}"
             )
-        if name is not None or limit is not None:
-            raise UserError("--name and --limit go with a SOURCE: the sample data is named")
+        if name is not None or limit is not None or reencode is not None or check != "full":
+            raise UserError("--name, --limit, --check and --reencode go with a SOURCE")
         size = SAMPLE_SAMPLES_PER_SHARD if samples_per_shard is None else samples_per_shard
         results = pack_sample(layout, jobs, size)
     else:
         if raw is not None:
             raise UserError("--raw goes with the sample data: leave SOURCE away")
-        opened = open_source(source, {"src": src})
+        opened = open_source(source, {"src": src, **options})
         dataset = name or (src.resolve().name.lower() if src else source)
         size = SAMPLES_PER_SHARD if samples_per_shard is None else samples_per_shard
         if limit is not None:
             dataset += "-rehearsal"  # so that it touches nothing that is there
-        results = [pack(opened, dataset, layout, size, jobs, limit)]
+        policy = parse_policy(check, reencode)
+        results = [pack(opened, dataset, layout, size, jobs, limit, policy)]
     _print_table(results)
     _print_cost(sum(r.num_ok + r.num_failed for r in results), time.monotonic() - start)
     if raw is not None:
@@ -93,6 +103,8 @@ def _print_table(results: list[PackResult]) -> None:
         )
         for cause, count in r.causes.items():
             print(f"  failed, {cause}: {count}")
+        for note, count in r.notes.items():
+            print(f"  {note}: {count}")
 
 
 def _print_cost(num_inputs: int, spent_s: float) -> None:
@@ -105,5 +117,12 @@ def _print_cost(num_inputs: int, spent_s: float) -> None:
     )
 
 
+def _source_options(positional: list[str]) -> tuple[str, dict[str, str]]:
+    kind = positional[0] if positional else "sample"
+    if kind == "sample":  # built in: takes its parts from nobody
+        return f"SOURCE is one of {', '.join(k for k in source_kinds() if k != 'sample')}", {}
+    return f"options of {kind}:", source_options(kind)
+
+
 if __name__ == "__main__":
-    run(main, "python -m toolkit.pack")
+    run(main, "python -m toolkit.pack", fields=_source_options)

@@ -1,6 +1,7 @@
 """Pictures that a run makes, as a source for the packer: generated pictures are a dataset."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +44,7 @@ class StylizedSource:
     spent_s: list[float] = field(default_factory=list)
     _ready: dict[str, tuple[np.ndarray, dict[str, Any]]] = field(default_factory=dict)
 
-    def index(self) -> Iterator[Ref]:
+    def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
         """One picture per selected sample, under the sample's key."""
         for row, key in enumerate(self.selection.table.column("key").to_pylist()):
             yield Ref(key, row)

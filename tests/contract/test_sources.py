@@ -6,6 +6,7 @@ A new source needs a line in EXAMPLES that opens it on something small and real.
 import importlib
 import inspect
 import itertools
+import json
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,27 @@ from toolkit.store.keys import make_key
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import to_json
 
+
+def with_coco_annotations(pictures: Path) -> Path:
+    """Renames the pictures as COCO does and annotates all but the last."""
+    for number, path in enumerate(sorted(pictures.rglob("p?.jpg"))):
+        path.rename(path.with_name(f"{number:012d}.jpg"))
+    files = sorted(p for p in pictures.rglob("*") if picture_extension(p.name))[:-1]
+    images = [{"id": i, "file_name": p.name, "license": 1} for i, p in enumerate(files)]
+    captions = [{"id": 2 * i + j, "image_id": i, "caption": f"text {j}"} for i in range(len(files))
+                for j in range(2)]  # fmt: skip
+    boxes = [{"id": i, "image_id": i, "category_id": 7} for i in range(0, len(files), 2)]
+    licences = [{"id": 1, "name": "CC BY", "url": "http://example.org"}]
+    (pictures / "annotations").mkdir(exist_ok=True)
+    for name, entries in (("captions_x", captions), ("instances_x", boxes)):
+        tree = {"licenses": licences, "images": images, "annotations": entries,
+                "categories": [{"id": 7, "name": "cat"}]}  # fmt: skip
+        (pictures / "annotations" / f"{name}.json").write_text(json.dumps(tree), "utf-8")
+    return pictures
+
+
 EXAMPLES: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "coco": lambda pictures: {"src": with_coco_annotations(pictures)},
     "folder": lambda pictures: {"src": pictures},
     "sample": lambda pictures: {"part": "fill50k"},
 }

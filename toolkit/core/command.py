@@ -191,10 +191,16 @@ def _summary(command: Command) -> str:
     return (inspect.getdoc(command) or "").split("\n\n")[0].replace("\n", " ")
 
 
+def argument_texts(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
+    """A docstring's body, and the text of each argument that its section `Args` explains."""
+    body, _, rest = (inspect.getdoc(function) or "").partition("\nArgs:\n")
+    args = rest.partition("\n\n")[0]
+    found = re.findall(r"^    (\w+): ((?:.|\n(?!    \w+: ))*)", args, re.MULTILINE)
+    return body, {name: " ".join(text.split()) for name, text in found}
+
+
 def _help(command: Command, name: str) -> str:
-    doc = inspect.getdoc(command) or ""
-    body, _, args = doc.partition("\nArgs:\n")
-    described = dict(re.findall(r"^    (\w+): ((?:.|\n(?!    \w+: ))*)", args, re.MULTILINE))
+    body, described = argument_texts(command)
     lines, usage = [body.strip(), ""], [f"usage: {name}"]
     for p in inspect.signature(command).parameters.values():
         if p.kind == p.VAR_KEYWORD:
@@ -204,6 +210,6 @@ def _help(command: Command, name: str) -> str:
         shown = p.name.upper() if positional else f"--{p.name}=…"
         usage.append(f"[{shown}]" if p.default is not p.empty else shown)
         default = "" if p.default in (p.empty, None) else f" (default: {p.default})"
-        text = " ".join(described.get(p.name, "").split())
+        text = described.get(p.name, "")
         lines.append(f"  {shown if positional else '--' + p.name:<18} {text}{default}")
     return "\n".join([" ".join(usage), "", *lines])

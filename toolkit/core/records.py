@@ -1,5 +1,6 @@
 """What a source hands to the packer."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -12,11 +13,13 @@ class Ref:
     source_id: what the input is called where it comes from (a path, an id); unique in a source.
     locator: whatever `read` needs to find it; small and picklable, it crosses process borders.
     stamp: changes when the input's content does (size and time, say); empty where it cannot change.
+    key: the sample's key where the source knows a good one; made from the source id otherwise.
     """
 
     source_id: str
     locator: Any = None
     stamp: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,6 @@ class Record:
         and the hashes of the manifest row describe.
     captions: all captions, the first of which becomes the `caption` column.
     links: samples of other datasets (role, dataset, key).
-    key: the sample's key where the source knows a good one; made from the source id otherwise.
     extra: anything else, kept as JSON.
     """
 
@@ -51,7 +53,6 @@ class Record:
     split: str | None = None
     links: tuple[Link, ...] = ()
     protocol: str | None = None
-    key: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -63,8 +64,9 @@ class Source(Protocol):
     turns that into a manifest row.
     """
 
-    def index(self) -> Iterator[Ref]:
-        """All inputs, in an order that depends on nothing but the data."""
+    def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
+        """All inputs, in an order that depends on nothing but the data. notes: where given, told
+        what was found besides them, such as annotations without a picture: words and counts."""
         ...
 
     def read(self, ref: Ref) -> Record:

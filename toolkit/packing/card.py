@@ -32,8 +32,11 @@ def refuse_other_data(layout: Layout, dataset: str, made_by: dict[str, Any]) -> 
         )
 
 
-def write_card(layout: Layout, dataset: str, made_by: dict[str, Any]) -> None:
-    """Counts, hashes and origin of a dataset. made_by: the source's description.
+def write_card(
+    layout: Layout, dataset: str, made_by: dict[str, Any], notes: dict[str, int]
+) -> None:
+    """Counts, hashes and origin of a dataset. made_by: the source's description. notes: what it
+    found besides inputs.
 
     root_sha256 covers the hashes of all tars and manifests, in shard order.
     """
@@ -57,6 +60,7 @@ def write_card(layout: Layout, dataset: str, made_by: dict[str, Any]) -> None:
         "root_sha256": root.hexdigest(),
         "shards": shards,
         "made_by": made_by,
+        "notes": notes,
         "phash": VARIANT,
         "parents": sorted(parents),
     }

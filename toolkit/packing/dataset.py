@@ -21,18 +21,20 @@ from typing import Any
 from toolkit.core.errors import UserError
 from toolkit.core.files import held, make_folders, remove_temporary
 from toolkit.core.progress import Progress
-from toolkit.core.records import Ref, Source
+from toolkit.core.records import Source
 from toolkit.packing.card import refuse_other_data, write_card
+from toolkit.packing.plan import Input, plan
 from toolkit.packing.resume import finished_shard, remember_inputs, remove_surplus
 from toolkit.packing.shard import ShardSummary, fingerprint, make_shard
-from toolkit.store.check import find_duplicates
+from toolkit.store.ingest import Policy
 from toolkit.store.keys import check_dataset_name
 from toolkit.store.layout import Layout
 
 
 @dataclass(frozen=True)
 class PackResult:
-    """What came of a pack. num_reused: shards that were there already and unchanged."""
+    """What came of a pack. num_reused: shards that were there already and unchanged. notes: what
+    the source found besides inputs."""
 
     dataset: str
     num_ok: int
@@ -40,6 +42,7 @@ class PackResult:
     causes: dict[str, int]
     num_shards: int
     num_reused: int
+    notes: dict[str, int]
 
 
 def pack(
@@ -49,6 +52,7 @@ def pack(
     samples_per_shard: int,
     jobs: int = 1,
     limit: int | None = None,
+    policy: Policy = Policy(),  # noqa: B008 - frozen
 ) -> PackResult:
     """Packs every input of `source` and writes the dataset's card.
 
@@ -62,17 +66,19 @@ def pack(
         samples_per_shard: n, at least 1.
         jobs: processes, at least 1.
         limit: pack only the first inputs, at least 1, for a rehearsal.
+        policy: how pictures are taken in.
 
     Raises:
-        UserError: an unusable name, a folder that cannot be written, no input at all, a key that
-            two inputs in different shards share, or another process packing the same dataset.
+        UserError: an unusable name, a folder that cannot be written, no input at all, or another
+            process packing the same dataset.
     """
     check_dataset_name(dataset)
     counts = {"samples_per_shard": samples_per_shard, "jobs": jobs, "limit": limit}
     for name, count in counts.items():
         if count is not None and count < 1:
             raise UserError(f"--{name}={count}: takes 1 or more")
-    refs = itertools.islice(source.index(), limit)
+    notes: Counter[str] = Counter()
+    refs = itertools.islice(source.index(notes), limit)
     first = next(refs, None)
     if first is None:
         raise UserError(f"nothing to pack as {dataset}: the source has no input")
@@ -80,26 +86,24 @@ def pack(
     folders = (layout.shards / dataset, layout.manifests / dataset)
     make_folders(folders)
     description = {**source.describe(), "samples_per_shard": samples_per_shard}
+    if policy != Policy():
+        description["policy"] = policy.describe()
     busy = f"another process is packing {dataset} into {layout.manifests}: wait for it"
     with held(layout.manifests / dataset, busy):
         for folder in folders:
             remove_temporary(folder)
         layout.card(dataset).unlink(missing_ok=True)  # written last: its absence says "unfinished"
-        work = _slices(itertools.chain([first], refs), samples_per_shard)
+        work = _slices(plan(itertools.chain([first], refs)), samples_per_shard)
         reused, summaries = 0, []
         with Progress(None, f"pack {dataset}", "samples") as progress:
-            for summary, fresh in _make(source, dataset, layout, description, work, jobs):
+            for summary, fresh in _make(
+                source, dataset, layout, description, work, jobs, policy
+            ):  # fmt: skip
                 summaries.append(summary)
                 reused += not fresh
                 progress.advance(summary.num_ok + summary.num_failed)
         remove_surplus(layout, dataset, len(summaries))
-        clashes = find_duplicates(layout, dataset)
-        if clashes:
-            raise UserError(
-                f"{len(clashes)} keys stand for two inputs each, such as {clashes[0].where} "
-                f"({clashes[0].what}): give one of the two inputs another name and pack again"
-            )
-        write_card(layout, dataset, description)
+        write_card(layout, dataset, description, dict(sorted(notes.items())))
     causes: Counter[str] = Counter()
     for summary in summaries:
         causes.update(summary.causes)
@@ -110,12 +114,13 @@ def pack(
         dict(sorted(causes.items())),
         len(summaries),
         reused,
+        dict(sorted(notes.items())),
     )
 
 
-def _slices(refs: Iterator[Ref], size: int) -> Iterator[tuple[int, list[Ref]]]:
+def _slices(inputs: Iterator[Input], size: int) -> Iterator[tuple[int, list[Input]]]:
     for index in itertools.count():
-        part = list(itertools.islice(refs, size))
+        part = list(itertools.islice(inputs, size))
         if not part:
             return
         yield index, part
@@ -126,11 +131,12 @@ def _make(
     dataset: str,
     layout: Layout,
     description: dict[str, Any],
-    work: Iterator[tuple[int, list[Ref]]],
+    work: Iterator[tuple[int, list[Input]]],
     jobs: int,
+    policy: Policy,
 ) -> Iterator[tuple[ShardSummary, bool]]:
     """Yields (summary, freshly made) of every shard; at most 2·jobs slices are in flight."""
-    running: dict[Future[ShardSummary], list[Ref]] = {}
+    running: dict[Future[ShardSummary], list[Input]] = {}
 
     def finish(futures: Iterator[Future[ShardSummary]]) -> Iterator[tuple[ShardSummary, bool]]:
         for future in futures:
@@ -139,14 +145,15 @@ def _make(
             yield summary, True
 
     with _workers(jobs) as pool:
-        for index, refs in work:
-            identity = fingerprint(dataset, description, refs)
-            done = finished_shard(layout, dataset, index, identity, refs)
+        for index, inputs in work:
+            identity = fingerprint(dataset, description, inputs)
+            done = finished_shard(layout, dataset, index, identity, inputs)
             if done is not None:
                 yield done, False
                 continue
-            future = pool.submit(make_shard, source, dataset, index, refs, layout, identity)
-            running[future] = refs
+            parts = (source, dataset, index, inputs, layout, identity, policy)
+            future = pool.submit(make_shard, *parts)
+            running[future] = inputs
             while len(running) >= 2 * jobs:
                 yield from finish(iter(wait(running, return_when=FIRST_COMPLETED).done))
         yield from finish(as_completed(list(running)))

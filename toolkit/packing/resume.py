@@ -7,14 +7,14 @@ from pathlib import Path
 
 from toolkit.core.errors import UserError
 from toolkit.core.files import sha256_of, write_atomic
-from toolkit.core.records import Ref
+from toolkit.packing.plan import Input
 from toolkit.packing.shard import ShardSummary
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import FINGERPRINT, SHARD_SHA256, manifest_metadata, read_manifest
 
 
 def finished_shard(
-    layout: Layout, dataset: str, index: int, identity: str, refs: Sequence[Ref]
+    layout: Layout, dataset: str, index: int, identity: str, inputs: Sequence[Input]
 ) -> ShardSummary | None:
     """The summary of a shard that is there, whole, and made from just these inputs; else None."""
     path, tar = layout.manifest(dataset, index), layout.tar(dataset, index)
@@ -25,7 +25,7 @@ def finished_shard(
     except UserError:
         return None
     stamps = _stamps_path(layout, dataset, index)
-    unchanged = not stamps.exists() or stamps.read_text("utf-8") == _stamps(refs)
+    unchanged = not stamps.exists() or stamps.read_text("utf-8") == _stamps(inputs)
     if metadata.get(FINGERPRINT) != identity.encode() or not unchanged:
         return None
     if metadata.get(SHARD_SHA256) != sha256_of(tar).encode():
@@ -34,16 +34,16 @@ def finished_shard(
     return ShardSummary(index, len(rows) - causes.total(), causes.total(), dict(causes))
 
 
-def remember_inputs(layout: Layout, dataset: str, index: int, refs: Sequence[Ref]) -> None:
+def remember_inputs(layout: Layout, dataset: str, index: int, inputs: Sequence[Input]) -> None:
     """Notes sizes and times of a shard's inputs, so that a changed file is packed anew.
 
     They stand in a hidden file beside the manifest, not in it: manifests must not depend on when
     and where files were copied.
     """
     path = _stamps_path(layout, dataset, index)
-    if any(ref.stamp for ref in refs):
+    if any(item.ref.stamp for item in inputs):
         path.parent.mkdir(exist_ok=True)
-        write_atomic(path, _stamps(refs))
+        write_atomic(path, _stamps(inputs))
     else:
         path.unlink(missing_ok=True)
 
@@ -66,5 +66,5 @@ def _stamps_path(layout: Layout, dataset: str, index: int) -> Path:
     return path.parent / ".inputs" / f"{path.stem}.sha256"
 
 
-def _stamps(refs: Sequence[Ref]) -> str:
-    return hashlib.sha256("\n".join(ref.stamp for ref in refs).encode()).hexdigest()
+def _stamps(inputs: Sequence[Input]) -> str:
+    return hashlib.sha256("\n".join(item.ref.stamp for item in inputs).encode()).hexdigest()

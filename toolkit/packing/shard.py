@@ -11,11 +11,12 @@ from typing import Any
 
 from toolkit.core.errors import one_line
 from toolkit.core.files import atomic_path, sha256_of
-from toolkit.core.records import Record, Ref, Source
+from toolkit.core.records import Record, Source
 from toolkit.measures.hashes import perceptual_hash
-from toolkit.store.images import PictureError, picture_extension, reduced_grey
-from toolkit.store.ingest import Picture, ingest
-from toolkit.store.keys import make_key, readable, shard_stem
+from toolkit.packing.plan import Input
+from toolkit.store.images import PictureError, picture_extension
+from toolkit.store.ingest import Picture, Policy, ingest
+from toolkit.store.keys import readable, shard_stem
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SCHEMA_VERSION, to_json, write_manifest
 from toolkit.store.tar import ShardWriter
@@ -31,9 +32,10 @@ class ShardSummary:
     causes: dict[str, int]
 
 
-def fingerprint(dataset: str, description: dict[str, Any], refs: Sequence[Ref]) -> str:
+def fingerprint(dataset: str, description: dict[str, Any], inputs: Sequence[Input]) -> str:
     """Identifies what a shard was made from; a shard with another one is packed again."""
-    parts = [SCHEMA_VERSION, dataset, description, [ref.source_id for ref in refs]]
+    named = [[x.ref.source_id, x.key, x.clash] for x in inputs]
+    parts = [SCHEMA_VERSION, dataset, description, named]
     return hashlib.sha256(to_json(parts).encode()).hexdigest()
 
 
@@ -41,30 +43,30 @@ def make_shard(
     source: Source,
     dataset: str,
     index: int,
-    refs: Sequence[Ref],
+    inputs: Sequence[Input],
     layout: Layout,
     identity: str,
+    policy: Policy,
 ) -> ShardSummary:
-    """Reads the refs and writes tar, then manifest, each whole or not at all.
+    """Reads the inputs and writes tar, then manifest, each whole or not at all.
 
     Args:
-        source: where the refs come from.
+        source: where the inputs come from.
         dataset: the dataset's name.
         index: the shard's number.
-        refs: the inputs of this shard, in order.
+        inputs: those of this shard, in order.
         layout: the data folders; the dataset's folders must exist.
         identity: `fingerprint` of this shard, stored in the manifest.
+        policy: how pictures are taken in.
     """
     stem = shard_stem(dataset, index)
     tar_path = layout.tar(dataset, index)
     rows: list[dict[str, Any]] = []
-    seen: set[str] = set()
     with atomic_path(tar_path) as temporary, ShardWriter(temporary) as shard:
-        for ref in refs:
-            row = _pack_one(source, dataset, ref, shard, seen)
-            rows.append(
-                {**row, "dataset": dataset, "shard": stem, "source_id": readable(ref.source_id)}
-            )
+        for item in inputs:
+            row = _pack_one(source, dataset, item, shard, policy)
+            source_id = readable(item.ref.source_id)
+            rows.append({**row, "dataset": dataset, "shard": stem, "source_id": source_id})
     write_manifest(layout.manifest(dataset, index), rows, identity, sha256_of(tar_path))
     return _summary(index, rows)
 
@@ -79,22 +81,19 @@ def _summary(index: int, rows: list[dict[str, Any]]) -> ShardSummary:
 
 
 def _pack_one(
-    source: Source, dataset: str, ref: Ref, shard: ShardWriter, seen: set[str]
+    source: Source, dataset: str, item: Input, shard: ShardWriter, policy: Policy
 ) -> dict[str, Any]:
-    key = make_key(ref.source_id)
+    key = item.key
     try:
-        record = source.read(ref)
-        wanted = make_key(record.key or ref.source_id)
-        if wanted in seen:
-            raise PictureError("duplicate_key", f"the key {wanted} is taken by an earlier input")
-        key = wanted
-        members, primary = _members(record)
+        if item.clash:
+            raise PictureError("duplicate_key", f"the key {key} is taken by an earlier input")
+        record = source.read(item.ref)
+        members, primary = _members(record, policy)
     except PictureError as error:
         return {"key": key, "status": "failed", "cause": error.cause, "error": readable(str(error))}
     except OSError as error:
         reason = one_line(error.strerror or error)
         return {"key": key, "status": "failed", "cause": "unreadable", "error": reason}
-    seen.add(key)
     facts = _facts(record, primary)
     members["txt"] = (facts["caption"] or "").encode()
     members["json"] = to_json({"key": key, "dataset": dataset, **_plain(facts)}).encode()
@@ -104,13 +103,13 @@ def _pack_one(
         "key": key,
         "status": "ok",
         "sha256": next(m.sha256 for m in written if picture_extension(m.ext)),
-        "phash": perceptual_hash(reduced_grey(primary.data)),
+        "phash": None if primary.grey is None else perceptual_hash(primary.grey),
         "members": [asdict(member) for member in written],
         "weight": 1.0,
     }
 
 
-def _members(record: Record) -> tuple[dict[str, bytes], Picture]:
+def _members(record: Record, policy: Policy) -> tuple[dict[str, bytes], Picture]:
     """The members to store, pictures checked and normalised, and the primary picture."""
     members: dict[str, bytes] = {}
     primary: Picture | None = None
@@ -118,7 +117,7 @@ def _members(record: Record) -> tuple[dict[str, bytes], Picture]:
         if picture_extension(ext) is None:
             members[ext] = data
             continue
-        picture = ingest(data)
+        picture = ingest(data, policy)
         members[ext] = picture.data
         primary = primary or picture
     if primary is None:

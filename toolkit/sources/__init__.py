@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.core.coerce import coerce
+from toolkit.core.command import argument_texts
 from toolkit.core.errors import UserError
 from toolkit.core.records import Source
 
@@ -15,6 +16,16 @@ from toolkit.core.records import Source
 def source_kinds() -> list[str]:
     """Names of the kinds of raw data, found by file name."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def source_options(kind: str) -> dict[str, str]:
+    """The options of one kind besides `src`, each with a line of help; none of an unknown kind."""
+    if kind not in source_kinds():
+        return {}
+    factory = importlib.import_module(f"{__name__}.{kind}").open_source
+    texts = argument_texts(factory)[1]
+    names = [name for name in inspect.signature(factory).parameters if name != "src"]
+    return {name: f"{f'--{name}':<18} {texts.get(name, '')}".rstrip() for name in names}
 
 
 def open_source(kind: str, options: dict[str, Any]) -> Source:

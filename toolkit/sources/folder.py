@@ -5,9 +5,8 @@ captions, style, artist, genre, title, licence, categories and split; what else 
 in the manifest's `extra`. A picture's style is its parent folder's name (none at the top).
 """
 
-import contextlib
 import json
-import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import Any
 
 from toolkit.core.errors import UserError
 from toolkit.core.records import Record, Ref
+from toolkit.core.tree import stamp_of, walk_files
 from toolkit.store.images import PICTURE_EXTENSIONS, PictureError, picture_extension
-from toolkit.store.keys import make_key, readable
+from toolkit.store.keys import readable
 
 _TEXT_FIELDS = ("style", "artist", "genre", "title", "licence", "split")
 
@@ -40,15 +40,15 @@ class Folder:
     src: Path
     ext: str = "jpg"
 
-    def index(self) -> Iterator[Ref]:
-        """Pictures by path, names sorted within each folder; symbolic links to folders are not
-        followed, so a loop cannot trap the walk."""
-        for folder, folders, names in os.walk(self.src):
-            folders.sort()
-            for name in sorted(names):
-                if picture_extension(name) and not name.startswith(".") and _is_file(folder, name):
-                    path = str((Path(folder) / name).relative_to(self.src))
-                    yield Ref(readable(path), path, self._stamp(path))
+    def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
+        """Pictures in the order of their paths."""
+        for path in walk_files(self.src, lambda name: picture_extension(name) is not None, notes):
+            picture = self.src / path
+            beside = (picture.with_suffix(".txt"), picture.with_suffix(".json"))
+            # a.png beside a.jpg: only pictures of the dataset's own extension go by their stem
+            stem, _, literal = readable(path).rpartition(".")
+            key = stem if literal == self.ext else ""
+            yield Ref(readable(path), path, stamp_of(picture, *beside), key)
 
     def read(self, ref: Ref) -> Record:
         """The picture's bytes with its captions and facts."""
@@ -58,10 +58,7 @@ class Folder:
         texts = {name: _text(facts.pop(name, None)) for name in _TEXT_FIELDS}
         style = texts.pop("style") or parent
         captions = _texts(facts.pop("captions", None)) or _texts(facts.pop("caption", None))
-        stem, _, literal = ref.source_id.rpartition(".")
         return Record(
-            # a.png beside a.jpg: only pictures of the dataset's own extension go by their stem
-            key=make_key(stem) if literal == self.ext else None,
             members={self.ext: path.read_bytes()},
             captions=captions or _lines(path),
             categories=_texts(facts.pop("categories", None)),
@@ -74,25 +71,9 @@ class Folder:
             extra=facts,
         )
 
-    def _stamp(self, path: str) -> str:
-        """Sizes and times of the picture and the files beside it: changes when one of them does."""
-        picture = self.src / path
-        parts = []
-        for file in (picture, picture.with_suffix(".txt"), picture.with_suffix(".json")):
-            with contextlib.suppress(OSError):
-                facts = file.stat()
-                parts.append(f"{file.suffix}:{facts.st_size}:{facts.st_mtime_ns}")
-        return " ".join(parts)
-
     def describe(self) -> dict[str, Any]:
         """Kind and folder name; the place on this machine is left out on purpose."""
         return {"kind": "folder", "src": self.src.resolve().name, "ext": self.ext}
-
-
-def _is_file(folder: str, name: str) -> bool:
-    """A file or a broken link, which gets a row; no pipe or device, which would never end."""
-    path = os.path.join(folder, name)
-    return os.path.isfile(path) or not os.path.exists(path)
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ Every picture is a pure function of its id, in integer arithmetic, so all bytes 
 Crops of the held-out photographs, and some paintings of each style, form the split `val`.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -55,7 +56,7 @@ class Sample:
     part: str
     layout: Layout = field(default_factory=Layout)
 
-    def index(self) -> Iterator[Ref]:
+    def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
         """The part's samples in a fixed order."""
         match self.part:
             case "content":

@@ -8,10 +8,13 @@ from typing import Any
 
 from toolkit.core.errors import UserError
 from toolkit.core.files import sha256_of
+from toolkit.core.spool import Spool
 from toolkit.store.images import PictureError, decode_rgb, picture_extension
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SHARD_SHA256, manifest_metadata, read_manifest
 from toolkit.store.tar import scan
+
+MAX_LISTED = 1000
 
 
 @dataclass(frozen=True)
@@ -91,34 +94,36 @@ def find_orphaned_datasets(layout: Layout) -> list[Problem]:
 
 def find_duplicates(layout: Layout, dataset: str) -> list[Problem]:
     """Keys that stand in more than one shard; unreadable manifests are left out."""
-    seen: dict[str, str] = {}
-    problems = []
-    for path in layout.manifests_of(dataset):
-        for key in sorted(_keys(path)):
-            if key in seen:
-                what = f"duplicate key, in {seen[key]} and {path.stem}"
-                problems.append(Problem(f"{dataset}/{key}", what))
-            seen[key] = path.stem
-    return sorted(problems, key=lambda problem: problem.where)
+    with Spool() as spool:
+        for path in layout.manifests_of(dataset):
+            spool.add("keys", ((key, path.stem) for key in sorted(_keys(path))))
+        return [
+            Problem(f"{dataset}/{key}", f"duplicate key, in {' and '.join(stems)}")
+            for key, stems in spool.repeated("keys", MAX_LISTED)
+        ]
 
 
 def find_lost_links(layout: Layout, dataset: str) -> list[Problem]:
     """Samples linked to samples that are not packed: one problem per linked dataset and role."""
-    keys: dict[str, set[str]] = {}
-    lost: dict[tuple[str, str], list[str]] = {}
-    for path in layout.manifests_of(dataset):
-        for row in _read(path, ["key", "status", "links"]):
-            for link in row["links"] or () if row["status"] == "ok" else ():
-                other = link["dataset"]
-                if other not in keys:
-                    keys[other] = set().union(*map(_keys, layout.manifests_of(other)))
-                if link["key"] not in keys[other]:
-                    example = f"{row['key']} is linked to {other}/{link['key']}"
-                    lost.setdefault((link["role"], other), []).append(example)
-    return [
-        Problem(dataset, f"{len(found)} samples lack their {role} in {other}; {found[0]}")
-        for (role, other), found in sorted(lost.items())
-    ]
+    linked: set[tuple[str, str]] = set()
+    problems = []
+    with Spool() as spool:
+        for path in layout.manifests_of(dataset):
+            for row in _read(path, ["key", "status", "links"]):
+                for link in row["links"] or () if row["status"] == "ok" else ():
+                    linked.add((link["role"], link["dataset"]))
+                    spool.add(f"{link['role']} {link['dataset']}", [(link["key"], row["key"])])
+        for other in sorted({name for _, name in linked}):
+            for path in layout.manifests_of(other):
+                spool.add(f"keys {other}", ((key, None) for key in sorted(_keys(path))))
+        for role, other in sorted(linked):
+            count, example = 0, ""
+            for key, sample in spool.missing(f"{role} {other}", f"keys {other}"):
+                count, example = count + 1, example or f"{sample} is linked to {other}/{key}"
+            if count:
+                what = f"{count} samples lack their {role} in {other}; {example}"
+                problems.append(Problem(dataset, what))
+    return problems
 
 
 def _keys(manifest: Path) -> set[str]:

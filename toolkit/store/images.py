@@ -76,13 +76,17 @@ def reduced_grey(data: bytes, min_size: int = 64) -> np.ndarray:
 
     JPEG: DCT-scaled decode of the luminance alone; otherwise a box reduction by a whole factor.
     """
-    from PIL import Image
-
     if is_jpeg(data):
         return decode_jpeg(data, "GRAY", min_size)
-    image = Image.fromarray(decode_rgb(data)).convert("L")
-    factor = max(1, min(image.width, image.height) // min_size)
-    return np.asarray(image.reduce(factor))
+    image = open_picture(data)
+    load_picture(image, data)
+    return reduced(image, min_size)
+
+
+def reduced(image: Any, min_size: int = 64) -> np.ndarray:
+    """`reduced_grey` of an opened and decoded Pillow image."""
+    grey = image.convert("RGB").convert("L")
+    return np.asarray(grey.reduce(max(1, min(image.width, image.height) // min_size)))
 
 
 def encode_jpeg(pixels: np.ndarray, quality: int = 92) -> bytes:

@@ -2,44 +2,81 @@
 
 import contextlib
 import io
+import re
 import warnings
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 
+from toolkit.core.errors import UserError
 from toolkit.store.images import (
     JPEG_QUALITY,
     MAX_PIXELS,
     PictureError,
-    decode_jpeg,
     load_picture,
     open_picture,
+    reduced,
+    reduced_grey,
 )
 
 _ORIENTATION_TAG = 0x0112
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture that decodes. width and height in pixels; format in lower case, as `jpeg`.
+class Policy:
+    """How pictures are taken in.
 
-    changes: what was done to the original bytes, empty when they are untouched.
+    check: `full` decodes each picture whole, `headers` reads its header only. size: shorter side in
+    pixels that larger pictures are shrunk to, None to keep them. quality: of JPEGs encoded anew.
+    """
+
+    check: Literal["full", "headers"] = "full"
+    size: int | None = None
+    quality: int = JPEG_QUALITY
+
+    def describe(self) -> dict[str, Any]:
+        """What differs from the usual policy: part of a pack's fingerprint."""
+        return {name: v for name, v in asdict(self).items() if v != getattr(Policy, name)}
+
+
+def parse_policy(check: Literal["full", "headers"], reencode: str | None) -> Policy:
+    """The policy of the flags --check and --reencode=SIZE[:QUALITY]. Raises UserError."""
+    if reencode is None:
+        return Policy(check)
+    found = re.fullmatch(r"(\d{1,5})(?::(\d{1,3}))?", reencode)
+    size, quality = (int(found[1]), int(found[2] or JPEG_QUALITY)) if found else (0, 0)
+    if size < 1 or not 1 <= quality <= 100:
+        raise UserError(f"--reencode={reencode}: write SIZE or SIZE:QUALITY, as 512 or 512:90")
+    if check == "headers":
+        raise UserError("--reencode decodes every picture: leave --check=headers away")
+    return Policy(check, size, quality)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that can be stored. width and height in pixels; format in lower case, as `jpeg`.
+
+    grey: its reduced grey version for hashing, as `reduced_grey` of the data gives it; None where
+        only its header was read. changes: what was done to the original bytes, empty when they are
+        untouched.
     """
 
     data: bytes
     width: int
     height: int
     format: str
+    grey: np.ndarray | None
     changes: tuple[str, ...] = ()
 
 
-def ingest(data: bytes) -> Picture:
+def ingest(data: bytes, policy: Policy = Policy()) -> Picture:
     """Checks a picture by decoding all of it and normalises it where training would stumble.
 
     Kept byte for byte: 8-bit grey or colour pictures without orientation, alpha or a foreign
     colour profile. Otherwise the first frame is turned upright, converted to sRGB, laid on white
-    and encoded anew: as JPEG (quality 95, 4:4:4) where it was lossy, else as PNG.
+    and encoded anew: as JPEG (quality 95, 4:4:4) where it was lossy, else as PNG. A policy with a
+    size encodes everything anew, as JPEG.
 
     Raises PictureError with a cause: empty, not_a_picture, truncated, too_large, undecodable.
     """
@@ -47,45 +84,61 @@ def ingest(data: bytes) -> Picture:
         raise PictureError("empty", "the file has no bytes")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow warns of is settled here or a failure
-        return _ingest(data)
+        return _ingest(data, policy)
 
 
-def _ingest(data: bytes) -> Picture:
+def _ingest(data: bytes, policy: Policy) -> Picture:
     image = open_picture(data)
     if image.width * image.height > MAX_PIXELS:
         raise PictureError("too_large", f"{image.width}×{image.height} pixels")
     kind = (image.format or "").lower()
-    if kind not in ("jpeg", "mpo"):
+    is_jpeg = kind in ("jpeg", "mpo")
+    if not is_jpeg and policy.check == "full":
         load_picture(image, data)  # first: looking for EXIF would read on and hide what is broken
     changes = _needed_changes(image)
-    if kind in ("jpeg", "mpo"):
-        if changes:
-            load_picture(image, data)
-        else:
-            changes = _check_jpeg(data)
+    if policy.size is not None:
+        changes = (*changes, "reencode")
+    grey = None
+    if not changes and policy.check == "full":
+        changes, grey = _check(data, image, is_jpeg)
     if not changes:
-        return Picture(data, image.width, image.height, "jpeg" if kind == "mpo" else kind)
-    upright = _normalise(image, data)
-    lossy = kind in ("jpeg", "mpo", "webp", "avif")
+        return Picture(data, image.width, image.height, "jpeg" if is_jpeg else kind, grey)
+    upright = _shrink(_normalise(image, data), policy.size)
+    lossy = is_jpeg or kind in ("webp", "avif") or policy.size is not None
     buffer = io.BytesIO()
     if lossy:
-        upright.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+        upright.save(buffer, "JPEG", quality=policy.quality, subsampling=0)
     else:
         upright.save(buffer, "PNG")
-    name = "jpeg" if lossy else "png"
-    return Picture(buffer.getvalue(), upright.width, upright.height, name, changes)
+    stored = buffer.getvalue()
+    grey = reduced_grey(stored) if policy.check == "full" else None
+    return Picture(stored, upright.width, upright.height, "jpeg" if lossy else "png", grey, changes)
 
 
-def _check_jpeg(data: bytes) -> tuple[str, ...]:
-    """Decodes a JPEG; returns the changes it needs. Stray bytes between its parts harm no pixel but
-    make strict readers refuse it, so such a file is encoded anew."""
+def _check(data: bytes, image: Any, is_jpeg: bool) -> tuple[tuple[str, ...], np.ndarray | None]:
+    """Decodes a picture that needs no change, and returns its reduced grey version; or the change
+    that it does need.
+
+    Of a JPEG every coefficient is decoded, whatever the size of the result, so the reduced decode
+    finds all that a whole one finds. Stray bytes between its parts harm no pixel but make strict
+    readers refuse it, so such a file is encoded anew.
+    """
     try:
-        decode_jpeg(data)
+        return (), reduced_grey(data) if is_jpeg else reduced(image)
     except PictureError as error:
         if "extraneous bytes before marker" not in str(error):
             raise
-        return ("stray bytes",)
-    return ()
+        return ("stray bytes",), None
+
+
+def _shrink(image: Any, size: int | None) -> Any:
+    from PIL import Image
+
+    if size is None or min(image.size) <= size:
+        return image
+    scale = size / min(image.size)
+    sides = (max(size, round(side * scale)) for side in image.size)
+    return image.resize(tuple(sides), Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def _needed_changes(image: Any) -> tuple[str, ...]:

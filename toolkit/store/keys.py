@@ -17,7 +17,7 @@ def make_key(source_id: str) -> str:
     """The key of an input: its id where that is a valid key, else a readable form plus a hash.
 
     Two ids that look alike after cleaning keep different keys through the hash. An id that spells
-    out another one's cleaned form and hash would clash with it; the packer refuses such a pair.
+    out another one's cleaned form and hash would clash with it; the packer refuses the second.
     """
     if is_key(source_id):
         return source_id

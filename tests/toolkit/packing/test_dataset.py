@@ -5,6 +5,7 @@ import io
 import json
 import os
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,17 +133,18 @@ def test_bad_inputs_cost_a_row_with_the_cause(
 ) -> None:
     good = jpeg(1)
     records: dict[str, Record | Exception] = {
-        "good.jpg": Record({"jpg": good}, key="good"),
+        "good.jpg": Record({"jpg": good}),
         "text.jpg": Record({"jpg": b"I am a text"}),
         "cut.jpg": Record({"jpg": good[: len(good) * 3 // 4]}),
         "zero.jpg": Record({"jpg": b""}),
-        "good.png": Record({"jpg": good}, key="good"),
+        "good.png": Record({"jpg": good}),
         "words": Record({"txt": b"no picture here"}),
         "gone.jpg": FileNotFoundError(2, "No such file or directory"),
         "json.jpg": PictureError("bad_metadata", "json.json is\nnot valid"),
         "last.jpg": Record({"jpg": good}),
     }
-    result = pack(toy_source("toy", records), "toy", layout, 100)
+    keys = {"good.jpg": "good", "good.png": "good"}
+    result = pack(toy_source("toy", records, keys), "toy", layout, 100)
     (rows,) = rows_of(layout, "toy")
     assert [(row["source_id"], row["status"], row["cause"]) for row in rows] == [
         ("good.jpg", "ok", None),
@@ -288,7 +290,7 @@ class Failing:
     error: BaseException
     tripped: list[str] = field(default_factory=list)
 
-    def index(self) -> Iterator[Ref]:
+    def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
         for source_id in self.records:
             yield Ref(source_id)
 
@@ -441,10 +443,14 @@ def test_a_key_is_unique_over_all_shards(
     layout: Layout, toy_source: type, jpeg: Callable[[int], bytes]
 ) -> None:
     keys = {"1.jpg": "a", "2.jpg": "b", "3.jpg": "a"}
-    records = {name: Record({"jpg": jpeg(1)}, key=key) for name, key in keys.items()}
-    with pytest.raises(UserError, match=r"such as toy/a .*in toy-000000 and toy-000001"):
-        pack(toy_source("toy", records), "toy", layout, 2)
-    assert not layout.card("toy").exists(), "such a dataset is not finished"
+    records = {name: Record({"jpg": jpeg(1)}) for name in keys}
+    for size, jobs in ((2, 1), (1, 2), (3, 1)):
+        result = pack(toy_source("toy", records, keys), "toy", layout, size, jobs)
+        assert result.causes == {"duplicate_key": 1}
+        rows = [row for part in rows_of(layout, "toy") for row in part]
+        assert [(r["key"], r["status"]) for r in rows] == [
+            ("a", "ok"), ("b", "ok"), ("a", "failed"),
+        ]  # fmt: skip
 
 
 @pytest.mark.parametrize("limit", [0, -1])

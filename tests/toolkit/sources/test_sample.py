@@ -32,9 +32,11 @@ Digests = Callable[[Layout], dict[str, str]]
 FEW = """
 import hashlib, sys
 from pathlib import Path
+from toolkit.packing.plan import plan
 from toolkit.packing.shard import fingerprint, make_shard
 from toolkit.sources.sample import Sample
 from toolkit.store.images import decode_rgb
+from toolkit.store.ingest import Policy
 from toolkit.store.layout import Layout
 from toolkit.store.samples import SampleReader
 from toolkit.teachers import statistics
@@ -53,7 +55,9 @@ for part, names in chosen.items():
     assert len(refs) == len(names), part
     for place in (layout.shards, layout.manifests):
         (place / part).mkdir(parents=True)
-    make_shard(source, part, 0, refs, layout, fingerprint(part, source.describe(), refs))
+    inputs = list(plan(refs))
+    identity = fingerprint(part, source.describe(), inputs)
+    make_shard(source, part, 0, inputs, layout, identity, Policy())
 pixels = statistics.transfer(
     decode_rgb(SampleReader(layout, "content").picture("astronaut-00")),
     decode_rgb(SampleReader(layout, "wikiart").picture("cubism-003")), 7, statistics.Settings(),

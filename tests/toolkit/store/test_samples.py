@@ -69,8 +69,13 @@ def test_a_duplicate_does_not_hide_the_sample_it_repeats(
     encode: Callable[..., bytes],
     make_picture: Callable[..., np.ndarray],
 ) -> None:
-    good = Record({"jpg": encode(make_picture(1))}, key="a")
-    pack(toy_source("twice", {"a.jpg": good, "a.png": good}), "twice", tiny_layout, 5)
+    good = Record({"jpg": encode(make_picture(1))})
+    pack(
+        toy_source("twice", {"a.jpg": good, "a.png": good}, {"a.jpg": "a", "a.png": "a"}),
+        "twice",
+        tiny_layout,
+        5,
+    )
     assert SampleReader(tiny_layout, "twice").row("a")["status"] == "ok"
 
 
