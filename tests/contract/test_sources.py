@@ -25,11 +25,15 @@ from toolkit.store.layout import Layout
 from toolkit.store.manifest import to_json
 
 
+def all_pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if picture_extension(path.name))
+
+
 def with_coco_annotations(pictures: Path) -> Path:
     """Renames the pictures as COCO does and annotates all but the last."""
-    for number, path in enumerate(sorted(pictures.rglob("p?.jpg"))):
-        path.rename(path.with_name(f"{number:012d}.jpg"))
-    files = sorted(p for p in pictures.rglob("*") if picture_extension(p.name))[:-1]
+    for number, path in enumerate(all_pictures(pictures)):
+        path.rename(path.with_name(f"{number:012d}{path.suffix}"))
+    files = all_pictures(pictures)[:-1]
     images = [{"id": i, "file_name": p.name, "license": 1} for i, p in enumerate(files)]
     captions = [{"id": 2 * i + j, "image_id": i, "caption": f"text {j}"} for i in range(len(files))
                 for j in range(2)]  # fmt: skip
@@ -43,10 +47,43 @@ def with_coco_annotations(pictures: Path) -> Path:
     return pictures
 
 
+def as_fill50k(pictures: Path) -> Path:
+    """Adds a prompt.json that pairs each picture with itself; the file's stem becomes the key."""
+    for path in all_pictures(pictures):
+        path.rename(pictures / "_".join(path.relative_to(pictures).parts))
+    lines = [{"source": path.name, "target": path.name, "prompt": f"picture of {path.stem}"}
+             for path in all_pictures(pictures)]  # fmt: skip
+    (pictures / "prompt.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return pictures
+
+
+def with_tags(pictures: Path) -> Path:
+    """Adds a metadata file of tags for all pictures."""
+    paths = sorted(p.relative_to(pictures).as_posix() for p in pictures.rglob("*.jpg"))
+    entries = {
+        path: {"tags": "a, b, best quality, general", "image_size": [1, 1]} for path in paths
+    }
+    for leftover in pictures.rglob("*.json"):
+        leftover.unlink()
+    (pictures / "meta.json").write_text(json.dumps(entries))
+    return pictures
+
+
+def as_teacher(pictures: Path) -> Path:
+    """Renames the pictures as a teacher's outputs are named."""
+    for number, path in enumerate(all_pictures(pictures)):
+        path.rename(path.with_name(f"c{number}_s{number}_seed0{path.suffix}"))
+    return pictures
+
+
 EXAMPLES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "coco": lambda pictures: {"src": with_coco_annotations(pictures)},
+    "fewshot": lambda pictures: {"src": pictures},
+    "fill50k": lambda pictures: {"src": as_fill50k(pictures)},
     "folder": lambda pictures: {"src": pictures},
     "sample": lambda pictures: {"part": "fill50k"},
+    "tagged": lambda pictures: {"src": with_tags(pictures)},
+    "teacher": lambda pictures: {"src": as_teacher(pictures)},
 }
 UNUSABLE: dict[str, list[dict[str, Any]]] = {"sample": [{"part": "nothing"}, {"part": ""}]}
 """Options that must be refused, for kinds without --src."""

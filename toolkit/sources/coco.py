@@ -22,8 +22,8 @@ from toolkit.core.records import Record, Ref
 from toolkit.core.spool import Spool
 from toolkit.core.tree import stamp_of, walk_files
 from toolkit.store.images import picture_extension
-from toolkit.store.json_items import check_object, items
 from toolkit.store.keys import readable
+from toolkit.store.records_io import check_object, items
 
 
 def open_source(
