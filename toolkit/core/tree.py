@@ -52,9 +52,13 @@ def _entries(folder: Path) -> Iterator[tuple[str, bool]]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            try:
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            except OSError:  # a link to itself
+                is_folder, is_file = False, True
+            if is_folder:
                 yield entry.name, True
-            elif entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path)):
+            elif is_file or (entry.is_symlink() and not os.path.exists(entry.path)):
                 yield entry.name, False
 
 

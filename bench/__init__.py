@@ -1,0 +1,1 @@
+"""What is faster than what: scripts that anyone can run."""
