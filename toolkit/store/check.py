@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from toolkit.core.errors import UserError
 from toolkit.core.files import sha256_of
 from toolkit.core.spool import Spool
 from toolkit.store.images import PictureError, decode_rgb, picture_extension
+from toolkit.store.keys import readable
 from toolkit.store.layout import Layout
-from toolkit.store.manifest import SHARD_SHA256, manifest_metadata, read_manifest
+from toolkit.store.manifest import MEMBER_NAMES, SHARD_SHA256, manifest_metadata, read_manifest
 from toolkit.store.tar import scan
+from toolkit.store.tar_samples import samples
+from toolkit.store.tar_walk import TarRefused
 
 MAX_LISTED = 1000
 
@@ -32,17 +36,23 @@ def check_shard(layout: Layout, dataset: str, manifest: Path) -> tuple[int, list
     """
     tar, where = layout.tar_named(dataset, manifest.stem), f"{dataset}/{manifest.stem}"
     try:
-        rows = [row for row in read_manifest(manifest) if row["status"] == "ok"]
-        expected = manifest_metadata(manifest)[SHARD_SHA256].decode()
-    except (UserError, KeyError) as error:
+        all_rows, metadata = read_manifest(manifest), manifest_metadata(manifest)
+        expected = metadata[SHARD_SHA256].decode()
+        # the members of somebody else's tar are named after source ids, and failed ones are there
+        in_place = metadata.get(MEMBER_NAMES) == b"source_id"
+    except (UserError, KeyError, UnicodeDecodeError) as error:
         return 0, [Problem(where, f"unreadable manifest: {error}")]
+    named_by = "source_id" if in_place else "key"
+    rows = [row for row in all_rows if row["status"] == "ok"]
+    failed = {row["source_id"] for row in all_rows if in_place and row["status"] != "ok"}
     if not tar.exists():
         return 0, [Problem(where, f"the shard {tar} is missing")]
     problems = []
     if sha256_of(tar) != expected:
         problems.append(Problem(where, "the tar's sha256 is not the one in the manifest"))
     try:
-        found = {(key, ext): (offset, size) for key, ext, offset, size in scan(tar)}
+        members = _scan_foreign(tar) if in_place else scan(tar)
+        found = {(name, ext): (offset, size) for name, ext, offset, size in members}
     except UserError as error:
         return 0, [*problems, Problem(where, str(error))]
     seen: set[str] = set()
@@ -55,8 +65,8 @@ def check_shard(layout: Layout, dataset: str, manifest: Path) -> tuple[int, list
             seen.add(row["key"])
             for member in row["members"]:
                 ext = member["ext"]
-                listed.add((row["key"], ext))
-                if found.get((row["key"], ext)) != (member["offset"], member["size"]):
+                listed.add((row[named_by], ext))
+                if found.get((row[named_by], ext)) != (member["offset"], member["size"]):
                     problems.append(Problem(sample, f"{ext} is not at the offset of the manifest"))
                     continue
                 file.seek(member["offset"])
@@ -68,9 +78,20 @@ def check_shard(layout: Layout, dataset: str, manifest: Path) -> tuple[int, list
                         decode_rgb(data)
                     except PictureError as error:
                         problems.append(Problem(sample, f"{ext} does not decode: {error}"))
-    for key, ext in sorted(found.keys() - listed):
-        problems.append(Problem(f"{dataset}/{key}", f"{ext} is in the tar, not in the manifest"))
+    unlisted = sorted(pair for pair in found.keys() - listed if pair[0] not in failed)
+    for name, ext in unlisted:
+        problems.append(Problem(f"{dataset}/{name}", f"{ext} is in the tar, not in the manifest"))
     return len(rows), problems
+
+
+def _scan_foreign(tar: Path) -> Iterator[tuple[str, str, int, int]]:
+    """What `scan` yields, of a tar that was indexed in place: samples by their own names."""
+    try:
+        for sample in samples(tar):
+            for part in sample.parts:
+                yield readable(sample.name), readable(part.ext), part.offset, part.size
+    except TarRefused as error:
+        raise UserError(f"{tar} {error}") from None
 
 
 def find_orphans(layout: Layout, dataset: str) -> list[Problem]:

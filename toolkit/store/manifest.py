@@ -11,12 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from toolkit.core.errors import UserError
+from toolkit.core.errors import UserError, one_line
 from toolkit.core.files import atomic_path
 
 SCHEMA_VERSION = 1
+MEND = "delete it and pack again"
 FINGERPRINT = b"tessera.fingerprint"
 SHARD_SHA256 = b"tessera.shard_sha256"
+MEMBER_NAMES = b"tessera.member_names"  # the column that members are named after, `key` if unset
 
 _MEMBER = pa.struct(
     [("ext", pa.string()), ("offset", pa.int64()), ("size", pa.int64()), ("sha256", pa.string())]
@@ -61,7 +63,11 @@ SCHEMA = pa.schema(
 
 
 def write_manifest(
-    path: Path, rows: Sequence[Mapping[str, Any]], fingerprint: str, shard_sha256: str
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+    fingerprint: str,
+    shard_sha256: str,
+    in_place: bool = False,
 ) -> None:
     """Writes the rows of one shard, whole or not at all; the same rows give the same bytes.
 
@@ -70,11 +76,13 @@ def write_manifest(
         rows: one mapping per input, in shard order; absent columns become null.
         fingerprint: of everything that decided the shard's content; checked when packing resumes.
         shard_sha256: hex sha256 of the tar.
+        in_place: whether the tar is somebody else's, with members named after source ids.
     """
     metadata = {
         b"tessera.schema_version": str(SCHEMA_VERSION).encode(),
         FINGERPRINT: fingerprint.encode(),
         SHARD_SHA256: shard_sha256.encode(),
+        **({MEMBER_NAMES: b"source_id"} if in_place else {}),
     }
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMA)
     with atomic_path(path) as temporary:
@@ -85,16 +93,16 @@ def manifest_metadata(path: Path) -> dict[bytes, bytes]:
     """The fingerprint and the shard's sha256. Raises UserError for a damaged file."""
     try:
         return dict(pq.read_schema(path).metadata or {})
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete it and pack again") from None
+    except Exception as error:  # the reader raises anything on damaged bytes
+        raise UserError(f"{path} is damaged ({one_line(error, 80)}): {MEND}") from None
 
 
 def read_manifest(path: Path, columns: list[str] | None = None) -> list[dict[str, Any]]:
     """All rows of one shard, whole or `columns` only. Raises UserError for a damaged file."""
     try:
         return pq.read_table(path, schema=SCHEMA, columns=columns).to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete it and pack again") from None
+    except Exception as error:  # the reader raises anything on damaged bytes
+        raise UserError(f"{path} is damaged ({one_line(error, 80)}): {MEND}") from None
 
 
 def to_json(value: Any) -> str:

@@ -14,9 +14,9 @@ import pytest
 import simplejpeg
 from PIL import Image, ImageCms
 
-from toolkit.core.errors import one_line
+from toolkit.core.errors import UserError, one_line
 from toolkit.store.images import MAX_PIXELS, PictureError, decode_rgb, reduced_grey
-from toolkit.store.ingest import ingest
+from toolkit.store.ingest import Policy, ingest, parse_policy
 
 Encode = Callable[..., bytes]
 
@@ -394,3 +394,100 @@ def test_the_eight_orientations_of_one_photograph_agree(shared_data: Path) -> No
         assert grey.shape == pictures[1].shape, number
         # Each of the photographs has its own number printed on it, so they are nearly equal only.
         assert np.corrcoef(grey.ravel(), pictures[1].ravel())[0, 1] > 0.97, number
+
+
+# --- policies
+
+
+def test_headers_only_reads_headers(pixels: np.ndarray, encode: Encode) -> None:
+    policy = Policy("headers")
+    for form in ("JPEG", "PNG", "WEBP"):
+        data = encode(pixels, form)
+        picture = ingest(data, policy)
+        assert (picture.data, picture.width, picture.height) == (data, 64, 40)
+        assert picture.grey is None
+    cut = encode(pixels)[:-200]
+    assert ingest(cut, policy).data == cut
+    with pytest.raises(PictureError):
+        ingest(b"text", policy)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = ingest(save(Image.fromarray(pixels), "JPEG", exif=exif), policy)
+    assert (turned.width, turned.height, turned.changes) == (40, 64, ("orientation",))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize(("size", "expected"), [(20, (32, 20)), (40, (64, 40)), (99, (64, 40))])
+def test_reencoding_shrinks_and_never_enlarges(
+    form: str, size: int, expected: tuple[int, int], pixels: np.ndarray, encode: Encode
+) -> None:
+    picture = ingest(encode(pixels, form), Policy(size=size, quality=90))
+    stored = Image.open(io.BytesIO(picture.data))
+    assert (stored.format, stored.size) == ("JPEG", expected)
+    assert (picture.width, picture.height, picture.format) == (*expected, "jpeg")
+    assert picture.changes == ("reencode",)
+    wanted = np.asarray(Image.fromarray(pixels).resize(expected, Image.Resampling.LANCZOS))
+    assert np.abs(np.asarray(stored).astype(int) - wanted).mean() < 3
+    smaller = ingest(encode(pixels, form), Policy(size=size, quality=40))
+    assert len(smaller.data) < len(picture.data)
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [("512", Policy(size=512)), ("512:90", Policy(size=512, quality=90)), (None, Policy())],
+)
+def test_policies_are_written_as_size_and_quality(text: str | None, policy: Policy) -> None:
+    assert parse_policy("full", text) == policy
+
+
+@pytest.mark.parametrize("text", ["", "0", "x", "512:", "512:0", "512:101", "5.5", "-1"])
+def test_a_policy_that_makes_no_sense_is_one_line(text: str) -> None:
+    with pytest.raises(UserError, match="write SIZE or SIZE:QUALITY"):
+        parse_policy("full", text)
+    with pytest.raises(UserError, match="leave --check=headers away"):
+        parse_policy("headers", "512")
+
+
+def test_the_reduced_decode_finds_what_the_whole_one_finds(
+    make_picture: Callable[..., np.ndarray], encode: Encode
+) -> None:
+    """Random damage to JPEGs of three kinds: the verdict is that of decoding all pixels."""
+    rng = np.random.Generator(np.random.Philox(3))
+    picture = make_picture(5, 300, 200)
+    verdicts = set()
+    for options in ({}, {"progressive": True}, {"subsampling": 0, "quality": 60}):
+        original = encode(picture, "JPEG", **options)
+        start = original.index(b"\xff\xda")
+        for _ in range(150):
+            data = bytearray(original)
+            place = int(rng.integers(start, len(data)))
+            if rng.random() < 0.3:
+                del data[place : place + int(rng.integers(1, 400))]
+            else:
+                data[place % len(data)] = int(rng.integers(256))
+            try:
+                simplejpeg.decode_jpeg(bytes(data), fastdct=False)
+                expected = "ok"
+            except ValueError as error:
+                expected = "stray" if "extraneous bytes before marker" in str(error) else "failed"
+            try:
+                changes = ingest(bytes(data)).changes
+                found = "stray" if changes == ("stray bytes",) else "ok"
+            except PictureError:
+                found = "failed"
+            assert found == expected
+            verdicts.add(found)
+    assert verdicts >= {"ok", "failed"}
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "TIFF", "WEBP"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_the_grey_version_is_that_of_the_stored_bytes(
+    form: str, mode: str, pixels: np.ndarray
+) -> None:
+    image = Image.fromarray(pixels).resize((320, 200))
+    if mode == "RGBA":
+        image.putalpha(100)
+    image = image.convert("RGB") if (form, mode) == ("JPEG", "RGBA") else image.convert(mode)
+    picture = ingest(save(image, form))
+    np.testing.assert_array_equal(picture.grey, reduced_grey(picture.data))

@@ -1,0 +1,61 @@
+"""Readers that know nothing of Tessera read every sample dataset, each in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.store.layout import Layout
+from toolkit.store.manifest import read_manifest
+
+DATASETS = ("content", "wikiart", "fill50k", "teacher")
+
+HUGGING_FACE = """
+import json, sys
+from datasets import load_dataset
+files = json.loads(sys.argv[1])
+found = load_dataset("webdataset", data_files=files, split="train", streaming=True)
+for row in found:
+    shapes = {name: value.size for name, value in row.items() if hasattr(value, "size")}
+    print(json.dumps({"key": row["__key__"], "shapes": shapes, "txt": row["txt"],
+                      "json": row["json"]["key"]}))
+"""
+
+WEBDATASET = """
+import json, sys
+import webdataset
+found = webdataset.WebDataset(json.loads(sys.argv[1]), shardshuffle=False).decode("pil")
+for row in found:
+    shapes = {name: value.size for name, value in row.items() if hasattr(value, "size")}
+    print(json.dumps({"key": row["__key__"], "shapes": shapes, "txt": row["txt"],
+                      "json": row["json"]["key"]}))
+"""
+
+
+@pytest.mark.parametrize("program", [HUGGING_FACE, WEBDATASET], ids=["datasets", "webdataset"])
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_it_reads_all_samples(
+    program: str, dataset: str, sample_data: Layout, tmp_path: Path
+) -> None:
+    tars = [str(p) for p in sorted((sample_data.shards / dataset).glob("*.tar"))]
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(tars)],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    rows = [row for path in sample_data.manifests_of(dataset) for row in read_manifest(path)]
+    assert [(f["key"], f["json"], f["txt"]) for f in found] == [
+        (row["key"], row["key"], row["caption"]) for row in rows
+    ]
+    for item, row in zip(found, rows, strict=True):
+        pictures: dict[str, Any] = item["shapes"]
+        assert set(pictures) == {
+            m["ext"] for m in row["members"] if m["ext"][-3:] in ("jpg", "png")
+        }
+        assert all(size == [row["width"], row["height"]] for size in pictures.values())
