@@ -20,6 +20,7 @@ LAYERS = {
     "toolkit.measures": ("toolkit.core",),
     "toolkit.store": ("toolkit.core",),
     "toolkit.painting": ("toolkit.core",),
+    "toolkit.wikiart": ("toolkit.core", "toolkit.store"),
     "toolkit.teachers": ("toolkit.core", "toolkit.measures", "toolkit.store", "toolkit.painting"),
     "toolkit.sources": (
         "toolkit.core",
@@ -27,6 +28,7 @@ LAYERS = {
         "toolkit.store",
         "toolkit.painting",
         "toolkit.teachers",
+        "toolkit.wikiart",
     ),
     "toolkit.packing": ("toolkit.core", "toolkit.measures", "toolkit.store", "toolkit.sources"),
     "toolkit.stream": ("toolkit.core", "toolkit.measures", "toolkit.store"),

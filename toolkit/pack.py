@@ -13,7 +13,9 @@ from typing import Literal
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
 from toolkit.packing.dataset import PackResult, pack
+from toolkit.packing.foreign import index_in_place
 from toolkit.sources import open_source, source_kinds, source_options
+from toolkit.sources.webdataset import WebDataset
 from toolkit.store.ingest import parse_policy
 from toolkit.store.layout import Layout
 
@@ -72,12 +74,18 @@ def main(
         if raw is not None:
             raise UserError("--raw goes with the sample data: leave SOURCE away")
         opened = open_source(source, {"src": src, **options})
-        dataset = name or (src.resolve().name.lower() if src else source)
+        dataset = name or (_name_of(src) if src else source)
         size = SAMPLES_PER_SHARD if samples_per_shard is None else samples_per_shard
+        foreign = opened if isinstance(opened, WebDataset) and not opened.repack else None
+        if foreign and (limit is not None or samples_per_shard is not None):
+            raise UserError("--limit and --samples_per_shard go with --repack: tars stay whole")
         if limit is not None:
             dataset += "-rehearsal"  # so that it touches nothing that is there
         policy = parse_policy(check, reencode)
-        results = [pack(opened, dataset, layout, size, jobs, limit, policy)]
+        if foreign:
+            results = [index_in_place(foreign, dataset, layout, jobs, policy)]
+        else:
+            results = [pack(opened, dataset, layout, size, jobs, limit, policy)]
     _print_table(results)
     _print_cost(sum(r.num_ok + r.num_failed for r in results), time.monotonic() - start)
     if raw is not None:
@@ -86,6 +94,11 @@ def main(
         print(f"{write_raw(layout, raw)} samples as loose files in {raw}")
     if not any(result.num_ok for result in results):
         raise UserError("no input could be packed: the table above names the causes")
+
+
+def _name_of(src: Path) -> str:
+    name = src.resolve().name.lower()
+    return name.partition(".")[0] if src.is_file() else name
 
 
 def pack_sample(layout: Layout, jobs: int, samples_per_shard: int) -> list[PackResult]:

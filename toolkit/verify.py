@@ -2,6 +2,7 @@
 
 python -m toolkit.verify
 python -m toolkit.verify wikiart --sample=200
+python -m toolkit.verify --repair_manifest wikiart
 """
 
 import random
@@ -10,6 +11,7 @@ from pathlib import Path
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
 from toolkit.core.progress import Progress
+from toolkit.packing.repair import packed_names, repair
 from toolkit.store.check import (
     Problem,
     check_card,
@@ -26,6 +28,7 @@ def main(
     dataset: str | None = None,
     *,
     sample: int | None = None,
+    repair_manifest: bool = False,
     shards: Path = Path("shards"),
     manifests: Path = Path("manifests"),
 ) -> None:
@@ -36,10 +39,14 @@ def main(
     Args:
         dataset: check only this dataset.
         sample: check only so many randomly chosen shards' contents, for a quick look.
+        repair_manifest: rebuild manifests that are missing or damaged from the tars, before the
+            check; what only the manifests knew (failed inputs, extra, source ids) is lost.
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
     layout = Layout(shards, manifests)
+    if repair_manifest:
+        _repair(layout, dataset)
     names = layout.datasets()
     if dataset is not None and dataset not in names:
         raise UserError(f"there is no dataset {dataset!r}: packed are {', '.join(names)}")
@@ -69,6 +76,17 @@ def main(
     print(f"{num_samples} samples in {len(work)} shards checked, {len(problems)} problems")
     if problems:
         raise UserError(f"{len(problems)} problems found: pack what is named above again")
+
+
+def _repair(layout: Layout, dataset: str | None) -> None:
+    for name in [dataset] if dataset else packed_names(layout):
+        done = repair(layout, name)
+        for stem, problem in done.hopeless:
+            print(f"{name}/{stem}: not rebuilt: {problem}")
+        for stem in done.rebuilt:
+            print(f"{name}/{stem}: manifest rebuilt")
+        if done.rebuilt:
+            print(f"{name}: failed inputs, extra and source ids of these shards are lost")
 
 
 if __name__ == "__main__":

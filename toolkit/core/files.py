@@ -34,6 +34,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def link_atomic(path: Path, target: Path) -> None:
+    """Makes `path` a symbolic link to `target`, a relative one where the two share a folder.
+
+    What was there is replaced; a link that is right already stays. Raises UserError.
+    """
+    folder, target = path.parent.resolve(), target.resolve()
+    near = folder.parts[:2] == target.parts[:2]
+    text = os.path.relpath(target, folder) if near else str(target)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    try:
+        if path.is_symlink() and os.readlink(path) == text:
+            return
+        os.symlink(text, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot make the link {path}: {error.strerror or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def remove_temporary(folder: Path) -> None:
     """Removes temporary files that a killed process left in `folder`. Nobody else may write there
     at the time."""

@@ -38,6 +38,7 @@ class Record:
     members: extension to bytes; the first picture is the primary one, which width, height, format
         and the hashes of the manifest row describe.
     captions: all captions, the first of which becomes the `caption` column.
+    split_artist_disjoint: a second split, in which no artist is on two sides.
     links: samples of other datasets (role, dataset, key).
     extra: anything else, kept as JSON.
     """
@@ -51,6 +52,7 @@ class Record:
     licence: str | None = None
     categories: tuple[str, ...] = ()
     split: str | None = None
+    split_artist_disjoint: str | None = None
     links: tuple[Link, ...] = ()
     protocol: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)

@@ -104,6 +104,13 @@ def pack(
                 progress.advance(summary.num_ok + summary.num_failed)
         remove_surplus(layout, dataset, len(summaries))
         write_card(layout, dataset, description, dict(sorted(notes.items())))
+    return total(dataset, summaries, reused, notes)
+
+
+def total(
+    dataset: str, summaries: list[ShardSummary], num_reused: int, notes: Counter[str]
+) -> PackResult:
+    """What came of all shards together."""
     causes: Counter[str] = Counter()
     for summary in summaries:
         causes.update(summary.causes)
@@ -113,7 +120,7 @@ def pack(
         sum(s.num_failed for s in summaries),
         dict(sorted(causes.items())),
         len(summaries),
-        reused,
+        num_reused,
         dict(sorted(notes.items())),
     )
 
@@ -144,7 +151,7 @@ def _make(
             remember_inputs(layout, dataset, summary.index, running.pop(future))
             yield summary, True
 
-    with _workers(jobs) as pool:
+    with workers(jobs) as pool:
         for index, inputs in work:
             identity = fingerprint(dataset, description, inputs)
             done = finished_shard(layout, dataset, index, identity, inputs)
@@ -159,7 +166,8 @@ def _make(
         yield from finish(as_completed(list(running)))
 
 
-def _workers(jobs: int) -> Executor:
+def workers(jobs: int) -> Executor:
+    """A pool of `jobs` processes; of one thread for a single job."""
     if jobs == 1:
         return ThreadPoolExecutor(1)
     # spawn: a fork would copy the locks of the threads of libraries loaded by the parent

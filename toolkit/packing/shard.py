@@ -68,10 +68,11 @@ def make_shard(
             source_id = readable(item.ref.source_id)
             rows.append({**row, "dataset": dataset, "shard": stem, "source_id": source_id})
     write_manifest(layout.manifest(dataset, index), rows, identity, sha256_of(tar_path))
-    return _summary(index, rows)
+    return summary_of(index, rows)
 
 
-def _summary(index: int, rows: list[dict[str, Any]]) -> ShardSummary:
+def summary_of(index: int, rows: list[dict[str, Any]]) -> ShardSummary:
+    """Counts the rows of one shard."""
     causes: dict[str, int] = {}
     for row in rows:
         if row["status"] != "ok":
@@ -94,7 +95,7 @@ def _pack_one(
     except OSError as error:
         reason = one_line(error.strerror or error)
         return {"key": key, "status": "failed", "cause": "unreadable", "error": reason}
-    facts = _facts(record, primary)
+    facts = columns_of(record, primary)
     members["txt"] = (facts["caption"] or "").encode()
     members["json"] = to_json({"key": key, "dataset": dataset, **_plain(facts)}).encode()
     written = shard.write(key, members)
@@ -125,13 +126,15 @@ def _members(record: Record, policy: Policy) -> tuple[dict[str, bytes], Picture]
     return members, primary
 
 
-def _facts(record: Record, primary: Picture) -> dict[str, Any]:
+def columns_of(record: Record, primary: Picture) -> dict[str, Any]:
+    """The manifest columns that say what is known of a sample."""
     extra = dict(record.extra)
     if primary.changes:
         extra["changes"] = list(primary.changes)
     captions = [readable(caption) for caption in record.captions]
     facts = {
         "split": record.split,
+        "split_artist_disjoint": record.split_artist_disjoint,
         "width": primary.width,
         "height": primary.height,
         "format": primary.format,

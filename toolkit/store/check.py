@@ -63,7 +63,7 @@ def check_shard(layout: Layout, dataset: str, manifest: Path) -> tuple[int, list
             if row["key"] in seen:
                 problems.append(Problem(sample, "duplicate key"))
             seen.add(row["key"])
-            for member in row["members"]:
+            for member in row["members"] or ():
                 ext = member["ext"]
                 listed.add((row[named_by], ext))
                 if found.get((row[named_by], ext)) != (member["offset"], member["size"]):
@@ -91,7 +91,7 @@ def _scan_foreign(tar: Path) -> Iterator[tuple[str, str, int, int]]:
             for part in sample.parts:
                 yield readable(sample.name), readable(part.ext), part.offset, part.size
     except TarRefused as error:
-        raise UserError(f"{tar} {error}") from None
+        raise UserError(f"{tar}: {error}") from None
 
 
 def find_orphans(layout: Layout, dataset: str) -> list[Problem]:
