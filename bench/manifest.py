@@ -3,8 +3,8 @@
     python -m bench.manifest [--rows=10000000] [--files=1000]
 
 The rows are written by the product's own writer: one caption of nine words out of five thousand,
-style, sizes, perceptual hash and the sample's sha256; members without hashes. Timed are whole commands and, apart from start-up, the query
-alone.
+style, sizes, perceptual hash and the sample's sha256; members without hashes. Timed are whole
+commands and, apart from start-up, the query alone.
 """
 
 import hashlib

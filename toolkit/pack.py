@@ -7,16 +7,18 @@ Without arguments it makes the built-in sample data and packs it as the datasets
 import os
 import resource
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
 from toolkit.packing.dataset import PackResult, pack
 from toolkit.packing.foreign import index_in_place
+from toolkit.packing.project import find_parts
 from toolkit.sources import open_source, source_kinds, source_options
 from toolkit.sources.webdataset import WebDataset
-from toolkit.store.ingest import parse_policy
+from toolkit.store.ingest import Policy, parse_policy
 from toolkit.store.layout import Layout
 
 SAMPLE_SAMPLES_PER_SHARD = 64
@@ -35,6 +37,7 @@ def main(
     limit: int | None = None,
     check: Literal["full", "headers"] = "full",
     reencode: str | None = None,
+    root: Path | None = None,
     raw: Path | None = None,
     **options: str,
 ) -> None:
@@ -42,7 +45,7 @@ def main(
 
     Without SOURCE: makes the sample data and packs it as content, wikiart, fill50k and teacher.
     With SOURCE: packs --src as one dataset. An interrupted pack goes on where it stopped.
-    SOURCE --help lists the options of a source.
+    SOURCE --help lists the options of a source. With --root: packs a whole project folder.
 
     Args:
         source: the kind of raw data, for example folder; none for the sample data.
@@ -56,36 +59,17 @@ def main(
         check: full decodes every picture; headers only reads their headers and leaves phash empty.
         reencode: SIZE or SIZE:QUALITY: shrink each picture's shorter side to SIZE pixels and store
             it as JPEG of that quality, 95 otherwise.
+        root: instead of SOURCE: pack what is there of data/coco, data/wikiart, data/teacher_out,
+            dataset_cocostuff and dataset_fill50k below this folder.
         raw: also write the sample data as loose files below this folder.
     """
     layout, start = Layout(shards, manifests), time.monotonic()
     jobs = (os.cpu_count() or 1) if jobs is None else jobs
-    if source in (None, "sample"):
-        if src is not None:
-            raise UserError(
-                f"say what {src} holds: python -m toolkit.pack SOURCE --src={src}, "
-                f"SOURCE one of {', '.join(source_kinds())}"
-            )
-        if name is not None or limit is not None or reencode is not None or check != "full":
-            raise UserError("--name, --limit, --check and --reencode go with a SOURCE")
-        size = SAMPLE_SAMPLES_PER_SHARD if samples_per_shard is None else samples_per_shard
-        results = pack_sample(layout, jobs, size)
-    else:
-        if raw is not None:
-            raise UserError("--raw goes with the sample data: leave SOURCE away")
-        opened = open_source(source, {"src": src, **options})
-        dataset = name or (_name_of(src) if src else source)
-        size = SAMPLES_PER_SHARD if samples_per_shard is None else samples_per_shard
-        foreign = opened if isinstance(opened, WebDataset) and not opened.repack else None
-        if foreign and (limit is not None or samples_per_shard is not None):
-            raise UserError("--limit and --samples_per_shard go with --repack: tars stay whole")
-        if limit is not None:
-            dataset += "-rehearsal"  # so that it touches nothing that is there
-        policy = parse_policy(check, reencode)
-        if foreign:
-            results = [index_in_place(foreign, dataset, layout, jobs, policy)]
-        else:
-            results = [pack(opened, dataset, layout, size, jobs, limit, policy)]
+    how = _How(jobs, samples_per_shard, limit, parse_policy(check, reencode))
+    try:
+        results = _results(source, src, name, root, raw, options, layout, how)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on where it stopped") from None
     _print_table(results)
     _print_cost(sum(r.num_ok + r.num_failed for r in results), time.monotonic() - start)
     if raw is not None:
@@ -94,6 +78,64 @@ def main(
         print(f"{write_raw(layout, raw)} samples as loose files in {raw}")
     if not any(result.num_ok for result in results):
         raise UserError("no input could be packed: the table above names the causes")
+
+
+def _results(
+    source: str | None,
+    src: Path | None,
+    name: str | None,
+    root: Path | None,
+    raw: Path | None,
+    options: dict[str, str],
+    layout: Layout,
+    how: "_How",
+) -> list[PackResult]:
+    """Packs what the flags ask for."""
+    if root is not None:
+        if source is not None or src is not None or name is not None or options:
+            raise UserError("--root finds everything by itself: leave SOURCE, --src, --name away")
+        parts = find_parts(root)
+        return [_pack_one(p.kind, p.options, p.dataset, layout, how) for p in parts]
+    if source in (None, "sample"):
+        if src is not None:
+            raise UserError(
+                f"say what {src} holds: python -m toolkit.pack SOURCE --src={src}, "
+                f"SOURCE one of {', '.join(source_kinds())}"
+            )
+        if name is not None or how.limit is not None or how.policy != Policy():
+            raise UserError("--name, --limit, --check and --reencode go with a SOURCE")
+        return pack_sample(layout, how.jobs, how.samples_per_shard or SAMPLE_SAMPLES_PER_SHARD)
+    if raw is not None:
+        raise UserError("--raw goes with the sample data: leave SOURCE away")
+    dataset = name or (_name_of(src) if src else source)
+    return [_pack_one(source, {"src": src, **options}, dataset, layout, how)]
+
+
+@dataclass(frozen=True)
+class _How:
+    """Flags that hold for every source."""
+
+    jobs: int
+    samples_per_shard: int | None
+    limit: int | None
+    policy: Policy
+
+
+def _pack_one(
+    kind: str, options: dict[str, Any], dataset: str, layout: Layout, how: _How
+) -> PackResult:
+    if "keep_splits" in source_options(kind) and layout.manifests_of(dataset):
+        # additions to a packed dataset must move nobody
+        options = {"keep_splits": layout.manifests / dataset, **options}
+    opened = open_source(kind, options)
+    if isinstance(opened, WebDataset) and not opened.repack:
+        if how.limit is not None or how.samples_per_shard is not None:
+            raise UserError("--limit and --samples_per_shard go with --repack: tars stay whole")
+        return index_in_place(opened, dataset, layout, how.jobs, how.policy)
+    if how.limit is not None:
+        dataset += "-rehearsal"  # so that it touches nothing that is there
+    size = SAMPLES_PER_SHARD if how.samples_per_shard is None else how.samples_per_shard
+    return pack(opened, dataset, layout, size, how.jobs, how.limit, how.policy)
 
 
 def _name_of(src: Path) -> str:

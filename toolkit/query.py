@@ -89,7 +89,7 @@ def main(
 def _condition(catalog: Catalog, where: str) -> tuple[str, bool]:
     """The checked condition, and whether it looks at failed inputs too: they are part of the
     manifest, but appear only when they are asked for."""
-    checked = catalog.expression(where.strip() or "true", "where")
+    checked = catalog.condition(where)
     asked = not {"status", "cause", "error"}.isdisjoint(catalog.columns_of(checked))
     return f"({checked}\n)" if asked else f"({checked}\n) AND status = 'ok'", asked
 

@@ -170,7 +170,9 @@ def _train(
     identity, saving = fingerprint(settings), settings.checkpoint
     optimizer = build_optimizer(settings.optim, method.param_groups())
     with _loader(settings, selections, method.needs()) as loader:
-        first = _restore(settings, folder, method, optimizer, loader, identity) if resume else 0
+        first = 0
+        if resume:
+            first = _restore(settings, folder, method, optimizer, loader, identity)
         _announce(settings, method, selections)
         watch = Watch(settings, folder, method, validation, first)
 
@@ -182,7 +184,11 @@ def _train(
                 save_checkpoint(folder.checkpoints, state, weights, optimizer, saving.keep)
 
         start = time.monotonic()
-        train(method, optimizer, iter(loader), settings.optim, first, settings.steps, after_step)
+        batches, steps = iter(loader), settings.steps
+        try:
+            train(method, optimizer, batches, settings.optim, first, steps, after_step)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_how_to_resume(settings, folder)) from None
         watch.close()
     print(f"{settings.steps - first} steps in {time.monotonic() - start:.0f} s; run: {folder.path}")
     print(f"pictures: {folder.samples}; next: python -m train.stylize --run={folder.path}")
@@ -207,10 +213,15 @@ def _loader(settings: Any, selections: list[Any], needs: Any) -> Iterator[Any]:
 def _restore(
     settings: Any, folder: Any, method: Any, optimizer: Any, loader: Any, identity: str
 ) -> int:
-    """Puts the last checkpoint back; returns the number of finished steps."""
-    from train.state import latest_checkpoint, load_optimizer, load_weights, read_state
+    """Puts the last checkpoint back; returns the number of finished steps, 0 where the run was
+    stopped before its first checkpoint."""
+    from train.state import list_checkpoints, load_optimizer, load_weights, read_state
 
-    checkpoint = latest_checkpoint(folder.checkpoints)
+    found = list_checkpoints(folder.checkpoints)
+    if not found:
+        print(f"{folder.path} has no checkpoint yet: it begins anew, as it was configured")
+        return 0
+    checkpoint = found[-1]
     state = read_state(checkpoint, settings.method)
     if state.fingerprint != identity:
         raise UserError(f"the checkpoint {checkpoint} was made with another configuration")
@@ -219,6 +230,18 @@ def _restore(
     loader.load_state_dict(state.cursor)
     print(f"resumed {folder.path} at step {state.step} of {settings.steps}")
     return state.step
+
+
+def _how_to_resume(settings: Any, folder: Any) -> str:
+    from train.state import list_checkpoints
+
+    found = list_checkpoints(folder.checkpoints)
+    where = found[-1].name if found else "the start, there is no checkpoint yet"
+    where_runs = "" if folder.path.parent == Path("runs") else f" --runs={folder.path.parent}"
+    return (
+        f"python -m train.run {settings.method} --name={folder.path.name}{where_runs} --resume "
+        f"goes on from {where}"
+    )
 
 
 def _announce(settings: Any, method: Any, selections: list[Any]) -> None:

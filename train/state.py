@@ -85,7 +85,7 @@ def latest_checkpoint(folder: Path) -> Path:
         run = folder.parent
         raise UserError(
             f"the run {run} has no checkpoint yet: wait for its first, or, if it was stopped "
-            f"before that, start anew: python -m train.run --name={run.name} --overwrite"
+            f"before that, go on with python -m train.run --name={run.name} --resume"
         )
     return found[-1]
 

@@ -321,20 +321,40 @@ def test_a_running_run_is_left_to_its_process(
     assert "resumed" in out
 
 
-def test_a_run_that_was_stopped_before_its_first_checkpoint_says_how_to_go_on(
+def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew(
     straight: Path, sample_data: Layout, tmp_path: Path
 ) -> None:
     run = shutil.copytree(straight, tmp_path / "early")
     shutil.rmtree(run / "checkpoints")
-    args = [f"--runs={tmp_path}", "--name=early"]
-    for line in (
-        refused("train.run", *args, "--resume", data=sample_data),
-        refused("train.stylize", f"--run={run}", data=sample_data),
-    ):
-        assert "has no checkpoint yet" in line
-        assert "python -m train.run --name=early --overwrite" in line
-    succeed("train.run", *args, "--steps=1", "--overwrite", data=sample_data)
-    assert not (run / "samples" / "step-000012.png").exists(), "the old run is gone"
+    line = refused("train.stylize", f"--run={run}", data=sample_data)
+    assert "has no checkpoint yet" in line
+    assert "python -m train.run --name=early --resume" in line
+    out = succeed("train.run", f"--runs={tmp_path}", "--name=early", "--resume", data=sample_data)
+    assert "has no checkpoint yet: it begins anew, as it was configured" in out
+    last = "checkpoints/step-000012/weights.safetensors"
+    assert (run / last).read_bytes() == (straight / last).read_bytes()
+    assert log_of(run) == log_of(straight)
+
+
+def test_an_interrupt_says_how_to_go_on(sample_data: Layout, tmp_path: Path) -> None:
+    folders = [f"--shards={sample_data.shards}", f"--manifests={sample_data.manifests}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "train.run", *SMALL, f"--runs={tmp_path}", "--name=stop", *folders],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    log = tmp_path / "stop" / "log.jsonl"
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline and process.poll() is None:
+        if log.exists() and f'"step": {SAVE + 1}' in log.read_text():
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == (
+        f"interrupted: python -m train.run style_adapter --name=stop --runs={tmp_path} --resume "
+        "goes on from step-000005"
+    )
 
 
 def test_a_run_is_looked_for_where_runs_lie(straight: Path, sample_data: Layout) -> None:

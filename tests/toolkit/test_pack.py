@@ -367,3 +367,21 @@ def test_real_awkward_pictures_pack_without_a_traceback(
     assert sorted(row["source_id"] for row in rows) == sorted(p.name for p in pictures)
     assert "failed, truncated: 5" in out
     assert sum(row["status"] == "ok" for row in rows) >= 40
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 0.005, 0.3])
+def test_two_interrupts_end_a_pack_at_once(gap_s: float, many: Path, layout: Layout) -> None:
+    packing = subprocess.Popen(
+        [sys.executable, "-m", "toolkit.pack", "folder", f"--src={many}", "--name=raw",
+         *flags(layout, "--jobs=2", "--samples_per_shard=4")],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    wait_for("raw/*.parquet", layout.manifests, packing)  # type: ignore[arg-type]
+    for _ in range(2):  # to the whole group, as a terminal does
+        os.killpg(packing.pid, signal.SIGINT)
+        time.sleep(gap_s)
+    _, err = packing.communicate(timeout=20)
+    assert packing.returncode == 130, err
+    assert "interrupted" in err
+    assert not layout.card("raw").exists()

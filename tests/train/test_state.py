@@ -76,9 +76,7 @@ def test_the_last_ones_are_kept(tmp_path: Path) -> None:
 
 
 def test_no_checkpoint_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"the run .*none has no checkpoint yet.*--name=none --over"
-    ):
+    with pytest.raises(UserError, match=r"the run .*none has no checkpoint yet.*--name=none --res"):
         latest_checkpoint(tmp_path / "none" / "checkpoints")
 
 

@@ -57,8 +57,8 @@ def run(
         where = error.filename or "the output"
         print(f"error: no space left for {where}: free some and try again", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:  # its text says how to go on
+        print(": ".join(["interrupted", *map(str, stop.args)]), file=sys.stderr)
         raise SystemExit(130) from None
 
 

@@ -3,6 +3,7 @@
 import itertools
 import multiprocessing
 import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from concurrent.futures import (
     as_completed,
     wait,
 )
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,17 +168,45 @@ def _make(
         yield from finish(as_completed(list(running)))
 
 
-def workers(jobs: int) -> Executor:
-    """A pool of `jobs` processes; of one thread for a single job."""
+@contextmanager
+def workers(jobs: int) -> Iterator[Executor]:
+    """A pool of `jobs` processes; of one thread for a single job. When the block fails, processes
+    are killed: what they were at is under a temporary name still."""
     if jobs == 1:
-        return ThreadPoolExecutor(1)
+        with ThreadPoolExecutor(1) as pool:
+            yield pool
+        return
     # spawn: a fork would copy the locks of the threads of libraries loaded by the parent
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent)
+    processes = ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent)
+    try:
+        yield processes
+    except BaseException:
+        with _deaf():
+            for child in multiprocessing.active_children():
+                child.kill()
+            processes.shutdown(cancel_futures=True)
+        raise
+    processes.shutdown()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Keeps a second interrupt from breaking the clean-up after the first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _end_with_parent() -> None:
-    """Lets a worker end when the packing process was killed, instead of waiting for ever."""
+    """Lets a worker end when the packing process was killed, instead of waiting for ever; an
+    interrupt is the packing process's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         parent = multiprocessing.parent_process()

@@ -21,6 +21,8 @@ from toolkit.store.layout import Layout
 from toolkit.store.manifest import SCHEMA_VERSION, to_json, write_manifest
 from toolkit.store.tar import ShardWriter
 
+SPLITS = (None, "train", "val", "test")
+
 
 @dataclass(frozen=True)
 class ShardSummary:
@@ -89,6 +91,9 @@ def _pack_one(
         if item.clash:
             raise PictureError("duplicate_key", f"the key {key} is taken by an earlier input")
         record = source.read(item.ref)
+        for split in (record.split, record.split_artist_disjoint):
+            if split not in SPLITS:
+                raise PictureError("bad_metadata", f"the split {split!r} is not train, val or test")
         members, primary = _members(record, policy)
     except PictureError as error:
         return {"key": key, "status": "failed", "cause": error.cause, "error": readable(str(error))}

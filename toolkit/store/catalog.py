@@ -49,6 +49,15 @@ class Catalog:
         """Returns `text` if it is one harmless expression. Raises UserError."""
         return check_expression(self.con, text, what, aggregates)
 
+    def condition(self, text: str) -> str:
+        """Returns `text` if it is one harmless condition; `true` if it is empty. Raises
+        UserError."""
+        checked = self.expression(text.strip() or "true", "where")
+        kind = self.rows(f"DESCRIBE SELECT ({checked}\n) FROM samples")[0][1]
+        if kind != "BOOLEAN":
+            raise UserError(f"where must be a condition, as in width > 500; {text!r} is {kind}")
+        return checked
+
     def columns_of(self, text: str) -> frozenset[str]:
         """Names of the columns that a checked expression reads."""
         return columns_of(self.con, text)
@@ -81,9 +90,7 @@ def explain(error: Exception) -> str:
     unknown = re.search(r'Referenced column "([^"]+)"', text)
     if unknown:
         near = difflib.get_close_matches(unknown[1], SCHEMA.names, n=1)
-        quotes = (
-            f"a text needs single quotes, '{unknown[1]}'; columns are {', '.join(SCHEMA.names)}"
-        )
+        quotes = f"a text is written '{unknown[1]}'; columns are {', '.join(SCHEMA.names)}"
         hint = f"did you mean {near[0]}?" if near else quotes
         return f"there is no column {unknown[1]!r}: {hint}"
     return one_line(text.split("\n\n", maxsplit=1)[0])

@@ -84,7 +84,7 @@ def select(
         packed = ", ".join(catalog.datasets)
         raise UserError(f"the task {name} needs the dataset {dataset!r}; packed are {packed}")
     texts = [where] if isinstance(where, str) else list(where)
-    checked = [catalog.expression(text.strip() or "true", "where") for text in texts]
+    checked = [catalog.condition(text) for text in texts]
     condition = " AND ".join(f"({text}\n)" for text in checked)
     identity = _identity(layout, catalog.datasets, dataset, condition)
     folder = make_folder(cache or _default_cache(layout))
