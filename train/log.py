@@ -18,7 +18,9 @@ class RunLog:
     def __init__(self, path: Path, tensorboard: Path, first_step: int):
         from torch.utils.tensorboard import SummaryWriter
 
-        kept = [r for r in read_log(path) if r["step"] <= first_step] if path.exists() else []
+        kept = []
+        if first_step and path.exists():
+            kept = [r for r in read_log(path) if r["step"] <= first_step]
         path.write_text("".join(map(_line, kept)), "utf-8")
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
         self._board = SummaryWriter(str(tensorboard), purge_step=first_step + 1)
