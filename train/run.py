@@ -7,6 +7,7 @@
 The only place that wires data, method, optimiser and loop together.
 """
 
+import contextlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,14 +69,19 @@ def main(
     changes |= {key: str(value) for key, value in named.items() if value is not None}
     if resume and (overwrite or epochs is not None):
         raise UserError("--resume goes on as it was: leave --overwrite and --epochs away")
+    busy = f"another process is training the run {folder.path}: wait for it"
     if not resume:
         refuse_existing(folder, overwrite)
-    settings, selections, validation = _prepare(
-        folder, method, config, changes, epochs, resume, Layout(shards, manifests)
-    )
-    built = _build(settings, selections[0])
-    make_folder(folder.path)
-    with held(folder.path, f"another process is training the run {folder.path}: wait for it"):
+    with contextlib.ExitStack() as stack:
+        there = folder.path.is_dir()
+        if there:  # before anything slow
+            stack.enter_context(held(folder.path, busy))
+        settings, selections, validation = _prepare(
+            folder, method, config, changes, epochs, resume, Layout(shards, manifests)
+        )
+        built = _build(settings, selections[0])
+        if not there:
+            stack.enter_context(held(make_folder(folder.path), busy))
         if not resume:
             claim(folder, overwrite)
             write_atomic(folder.config, to_toml(settings))
