@@ -18,7 +18,8 @@ def coerce(value: Any, annotation: Any, name: str) -> Any:
     """Converts `value` (text, or a value read from TOML) to `annotation`.
 
     Supports bool, int, float, str, Path, Literal[...], tuple[T, ...] (text: comma-separated) and
-    unions with None (text: `none` or empty). Raises UserError naming `name`.
+    unions with None (text: `none` or empty). Raises UserError that begins with `name`, which is
+    what the user wrote: `--steps` or `optim.lr`.
     """
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation in (Any, None) or annotation is type(None):
@@ -60,7 +61,7 @@ def _scalar(value: Any, kind: Any, name: str) -> Any:
             return text.lower() in TRUE
         raise UserError(f"{name}={text}: write true or false")
     if isinstance(value, bool):
-        raise UserError(f"{name} takes a number, write --{name}=NUMBER")
+        raise UserError(f"{name} takes a number, write {name}=NUMBER")
     if kind is int:
         try:
             return int(text.replace("_", ""))

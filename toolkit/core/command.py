@@ -94,7 +94,7 @@ def _call(command: Command, args: list[str], name: str, fields: Fields | None) -
 
     hints = typing.get_type_hints(command)
     texts = _bind(command, args, name, hints, fields)
-    values = {key: coerce(text, hints.get(key, Any), key) for key, text in texts.items()}
+    values = {key: coerce(text, hints.get(key, Any), f"--{key}") for key, text in texts.items()}
 
     def entry(**arguments: str) -> None:
         command(**{key: values[key] for key in arguments})

@@ -30,13 +30,14 @@ def load_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not valid TOML: {one_line(error)}") from None
 
 
-def resolve(base: T, tree: Mapping[str, Any], origin: str = "config") -> T:
+def resolve(base: T, tree: Mapping[str, Any], origin: str = "config", group: str = "") -> T:
     """Returns `base` with the values of the nested mapping `tree` put in.
 
     Args:
         base: an instance of a frozen dataclass; its fields may be dataclasses themselves.
         tree: nested names and values, as TOML gives them.
         origin: where the values come from, for error messages.
+        group: dotted name of `base` with a dot behind it, where it is a part of a larger tree.
 
     Raises:
         UserError: an unknown name (with the nearest one), or a value of the wrong type.
@@ -44,19 +45,20 @@ def resolve(base: T, tree: Mapping[str, Any], origin: str = "config") -> T:
     hints = typing.get_type_hints(type(base))
     changes: dict[str, Any] = {}
     for name, value in tree.items():
+        place = f"{group}{name}"
         if name not in hints:
             near = difflib.get_close_matches(name, list(hints), n=1, cutoff=0.4)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(hints)}"
-            raise UserError(f"unknown name {name!r} in {origin}: {hint}")
+            raise UserError(f"unknown name {place} in {origin}: {hint}")
         current = getattr(base, name)
         if dataclasses.is_dataclass(current):
             if not isinstance(value, Mapping):
-                raise UserError(f"{name} in {origin} is a group: set --{name}.FIELD=VALUE")
-            changes[name] = resolve(current, value, f"{origin}.{name}")
+                raise UserError(f"{place} in {origin} is a group: set {place}.FIELD=VALUE")
+            changes[name] = resolve(current, value, origin, f"{place}.")
         elif isinstance(value, Mapping):
-            raise UserError(f"{name} in {origin} is one value, not a group")
+            raise UserError(f"{place} in {origin} is one value, not a group")
         else:
-            changes[name] = coerce(value, hints[name], name)
+            changes[name] = coerce(value, hints[name], place)
     return dataclasses.replace(base, **changes)  # type: ignore[type-var]
 
 

@@ -9,27 +9,47 @@ import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from toolkit.core.errors import UserError
 
 _CACHE_KIB = 4096
-_BATCH = 1000
 
 
-class Spool:
+class _OnDisk:
+    """A temporary database; a context manager that removes it."""
+
+    def __init__(self, *tables: str) -> None:
+        # An empty name makes SQLite open an unnamed temporary file, which goes with the connection.
+        self._con = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        for statement in (f"PRAGMA cache_size=-{_CACHE_KIB}", "PRAGMA temp_store=FILE", *tables):
+            self._con.execute(statement)
+        self._con.execute("BEGIN")
+
+    def close(self) -> None:
+        """Removes what is there from the disk."""
+        self._con.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Spool(_OnDisk):
     """Named tables of (key, value); values are JSON. Rows of the same key keep their order.
 
     Write first, then read. Use it as a context manager, or leave it to the garbage collector.
     """
 
     def __init__(self) -> None:
-        # An empty name makes SQLite open an unnamed temporary file, which goes with the connection.
-        self._con = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._con.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-        self._con.execute("PRAGMA temp_store=FILE")
-        self._con.execute("CREATE TABLE rows(name TEXT, key BLOB, value TEXT)")
-        self._con.execute("BEGIN")
+        super().__init__("CREATE TABLE rows(name TEXT, key BLOB, value TEXT)")
         self._indexed = False
 
     def add(self, name: str, rows: Iterable[tuple[str, Any]]) -> None:
@@ -42,12 +62,12 @@ class Spool:
 
     def walk(self, name: str) -> Iterator[tuple[str, Any]]:
         """All rows of a table, by key (code point order), then as they were added."""
-        self._finish()
-        cursor = self._con.execute(
-            "SELECT key, value FROM rows WHERE name = ? ORDER BY key, rowid", (name,)
-        )
-        while part := cursor.fetchmany(_BATCH):
-            yield from ((_text(key), json.loads(value)) for key, value in part)
+        return self._rows("name = ?", name)
+
+    def missing(self, name: str, other: str) -> Iterator[tuple[str, Any]]:
+        """Rows of the table `name`, in order, whose key the table `other` does not have."""
+        absent = "NOT EXISTS (SELECT 1 FROM rows AS b WHERE b.name = ? AND b.key = rows.key)"
+        return self._rows(f"name = ? AND {absent}", name, other)
 
     def get(self, name: str, key: str) -> list[Any]:
         """The values of one key, as they were added."""
@@ -56,17 +76,6 @@ class Spool:
             "SELECT value FROM rows WHERE name = ? AND key = ? ORDER BY rowid", (name, _blob(key))
         )
         return [json.loads(value) for (value,) in found]
-
-    def missing(self, name: str, other: str) -> Iterator[tuple[str, Any]]:
-        """Rows of the table `name`, in order, whose key the table `other` does not have."""
-        self._finish()
-        cursor = self._con.execute(
-            "SELECT key, value FROM rows AS a WHERE name = ? AND NOT EXISTS "
-            "(SELECT 1 FROM rows AS b WHERE b.name = ? AND b.key = a.key) ORDER BY key, rowid",
-            (name, other),
-        )
-        while part := cursor.fetchmany(_BATCH):
-            yield from ((_text(key), json.loads(value)) for key, value in part)
 
     def repeated(self, name: str, limit: int = 10) -> list[tuple[str, list[Any]]]:
         """Keys that stand more than once in a table, with their values; at most `limit` keys."""
@@ -78,9 +87,12 @@ class Spool:
         ).fetchall()
         return [(_text(key), self.get(name, _text(key))) for (key,) in keys]
 
-    def close(self) -> None:
-        """Removes the rows from the disk."""
-        self._con.close()
+    def _rows(self, condition: str, *values: str) -> Iterator[tuple[str, Any]]:
+        self._finish()
+        rows = self._con.execute(
+            f"SELECT key, value FROM rows WHERE {condition} ORDER BY key, rowid", values
+        )
+        return ((_text(key), json.loads(value)) for key, value in rows)
 
     def _finish(self) -> None:
         if not self._indexed:
@@ -90,26 +102,12 @@ class Spool:
                 raise _no_space(error) from None
             self._indexed = True
 
-    def __enter__(self) -> "Spool":
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class SeenKeys:
+class SeenKeys(_OnDisk):
     """A set of keys on disk. Use it as a context manager."""
 
     def __init__(self) -> None:
-        self._con = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._con.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-        self._con.execute("CREATE TABLE seen(key BLOB PRIMARY KEY) WITHOUT ROWID")
-        self._con.execute("BEGIN")
+        super().__init__("CREATE TABLE seen(key BLOB PRIMARY KEY) WITHOUT ROWID")
 
     def add(self, key: str) -> bool:
         """Adds a key; False when it was there. Raises UserError when the disk is full."""
@@ -118,17 +116,6 @@ class SeenKeys:
         except sqlite3.OperationalError as error:
             raise _no_space(error) from None
         return done.rowcount == 1
-
-    def __enter__(self) -> "SeenKeys":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._con.close()
 
 
 def _blob(text: str) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 
 from toolkit.core.errors import UserError
 from toolkit.core.tree import walk_files
-from toolkit.store.images import picture_extension
+from toolkit.store.images import is_picture
 
 COCO_DIGITS = 12  # COCO's pictures are named after their ids, padded to this many digits
 
@@ -55,7 +55,4 @@ def find_parts(root: Path) -> list[Part]:
 
 
 def _has_pictures(folder: Path) -> bool:
-    def is_picture(name: str) -> bool:
-        return picture_extension(name) is not None
-
     return folder.is_dir() and next(walk_files(folder, is_picture), None) is not None

@@ -7,11 +7,11 @@ their order, whichever process made it, and a failed input costs a row with its 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 from toolkit.core.errors import one_line
-from toolkit.core.files import atomic_path, sha256_of
-from toolkit.core.records import Record, Source
+from toolkit.core.files import atomic_path
+from toolkit.core.records import Record, Source, Split
 from toolkit.measures.hashes import perceptual_hash
 from toolkit.packing.plan import Input
 from toolkit.store.images import PictureError, picture_extension
@@ -20,8 +20,6 @@ from toolkit.store.keys import readable, shard_stem
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SCHEMA_VERSION, to_json, write_manifest
 from toolkit.store.tar import ShardWriter
-
-SPLITS = (None, "train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def make_shard(
             row = _pack_one(source, dataset, item, shard, policy)
             source_id = readable(item.ref.source_id)
             rows.append({**row, "dataset": dataset, "shard": stem, "source_id": source_id})
-    write_manifest(layout.manifest(dataset, index), rows, identity, sha256_of(tar_path))
+    write_manifest(layout.manifest(dataset, index), rows, identity, shard.sha256)
     return summary_of(index, rows)
 
 
@@ -92,7 +90,7 @@ def _pack_one(
             raise PictureError("duplicate_key", f"the key {key} is taken by an earlier input")
         record = source.read(item.ref)
         for split in (record.split, record.split_artist_disjoint):
-            if split not in SPLITS:
+            if split not in (None, *get_args(Split)):
                 raise PictureError("bad_metadata", f"the split {split!r} is not train, val or test")
         members, primary = _members(record, policy)
     except PictureError as error:
@@ -110,7 +108,7 @@ def _pack_one(
         "status": "ok",
         "sha256": next(m.sha256 for m in written if picture_extension(m.ext)),
         "phash": None if primary.grey is None else perceptual_hash(primary.grey),
-        "members": [asdict(member) for member in written],
+        "members": [dict(vars(member)) for member in written],
         "weight": 1.0,
     }
 

@@ -49,7 +49,8 @@ def open_source(kind: str, options: dict[str, Any]) -> Source:
         if parameter.default is parameter.empty and options.get(name) is None:
             raise UserError(f"the source {kind} needs --{name}=…")
     converted = {
-        name: coerce(value, parameters[name].annotation, name) for name, value in options.items()
+        name: coerce(value, parameters[name].annotation, f"--{name}")
+        for name, value in options.items()
     }
     source: Source = factory(**converted)
     return source

@@ -18,10 +18,10 @@ from typing import Any
 
 from toolkit.core.errors import UserError
 from toolkit.core.keyed import key64
-from toolkit.core.records import Record, Ref
+from toolkit.core.records import Record, Ref, Split
 from toolkit.core.spool import Spool
 from toolkit.core.tree import stamp_of, walk_files
-from toolkit.store.images import picture_extension
+from toolkit.store.images import is_picture, picture_extension
 from toolkit.store.keys import readable
 from toolkit.store.records_io import check_object, items
 
@@ -30,7 +30,7 @@ def open_source(
     src: Path,
     captions: tuple[Path, ...] | None = None,
     categories: tuple[Path, ...] | None = None,
-    split: str | None = None,
+    split: Split | None = None,
 ) -> "Coco":
     """Opens COCO pictures. Raises UserError for a missing folder or file, or one of another kind.
 
@@ -44,14 +44,12 @@ def open_source(
     """
     if not src.is_dir():
         raise UserError(f"there is no folder {src}: give an existing one with --src=DIR")
-    if split not in (None, "train", "val", "test"):
-        raise UserError(f"--split={split}: choose train, val or test")
     captions = _find(src, "captions*.json") if captions is None else captions
     if categories is None:
         categories = (*_find(src, "instances*.json"), *_find(src, "stuff*.json"))
     for path in (*captions, *categories):
         check_object(path)
-    first = next(walk_files(src, _is_picture), None)
+    first = next(walk_files(src, is_picture), None)
     if first is None:
         raise UserError(f"no pictures in {src}: --src is the folder of COCO's pictures")
     return Coco(src, captions, categories, split, picture_extension(first) or "jpg")
@@ -64,7 +62,7 @@ class Coco:
     src: Path
     captions: tuple[Path, ...]
     categories: tuple[Path, ...]
-    split: str | None
+    split: Split | None
     ext: str = "jpg"
 
     def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
@@ -74,7 +72,7 @@ class Coco:
         with Spool() as spool:
             for number, path in enumerate((*self.captions, *self.categories)):
                 _read_annotations(spool, path, str(number), notes)
-            for path_text in walk_files(self.src, _is_picture, notes):
+            for path_text in walk_files(self.src, is_picture, notes):
                 facts = _facts_of(spool, path_text)
                 notes["pictures without a caption"] += not facts["captions"]
                 stamp = f"{stamp_of(self.src / path_text)} {key64('coco', json.dumps(facts)):x}"
@@ -116,10 +114,6 @@ def _find(src: Path, pattern: str) -> tuple[Path, ...]:
         if found := sorted(folder.glob(pattern)):
             return tuple(found)
     return ()
-
-
-def _is_picture(name: str) -> bool:
-    return picture_extension(name) is not None
 
 
 def _read_annotations(spool: Spool, path: Path, scope: str, notes: Counter[str]) -> None:

@@ -8,7 +8,6 @@ Pictures that lie in the style's folder itself (as DreamBooth's subjects do) are
 may be any number of styles; the prompt lists are kept in the dataset's dataset.json.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -17,14 +16,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from toolkit.core.errors import UserError, one_line
-from toolkit.core.records import Record, Ref
+from toolkit.core.errors import UserError
+from toolkit.core.records import Record, Ref, Split
 from toolkit.core.tree import stamp_of, walk_files
-from toolkit.store.images import picture_extension
+from toolkit.store.images import is_picture, picture_extension
 from toolkit.store.keys import readable
+from toolkit.store.records_io import read_object
 
 
-def open_source(src: Path, split: str | None = None) -> "Fewshot":
+def open_source(src: Path, split: Split | None = None) -> "Fewshot":
     """Opens style sets. Raises UserError when there is no folder, no picture, or a damaged list.
 
     Args:
@@ -33,8 +33,6 @@ def open_source(src: Path, split: str | None = None) -> "Fewshot":
     """
     if not src.is_dir():
         raise UserError(f"there is no folder {src}: give an existing one with --src=DIR")
-    if split not in (None, "train", "val", "test"):
-        raise UserError(f"--split={split}: choose train, val or test")
     first = next(Fewshot(src, split).index(), None)
     if first is None:
         raise UserError(f"no pictures in {src}: expected STYLE/images/NAME.png in it")
@@ -48,7 +46,7 @@ class Fewshot:
     """Small sets of pictures, one set a style. ext: the extension that the whole dataset gets."""
 
     src: Path
-    split: str | None
+    split: Split | None
     ext: str = "png"
 
     def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
@@ -56,7 +54,7 @@ class Fewshot:
         noted."""
         notes = Counter() if notes is None else notes
         styles = set()
-        for path in walk_files(self.src, lambda name: picture_extension(name) is not None, notes):
+        for path in walk_files(self.src, is_picture, notes):
             style = _style(path)
             if not style:
                 notes["pictures outside a style's folder"] += 1
@@ -103,7 +101,7 @@ class Fewshot:
         """The prompt list of every style that has one, in the order of its numbers."""
         found = {}
         for path in sorted(self.src.rglob("prompt.json")):
-            tree = _object(path)
+            tree = read_object(path)
             names = sorted(tree, key=lambda name: (len(name), name))  # 2 before 10
             style = path.parent.relative_to(self.src).as_posix()
             found[readable(style)] = [str(tree[name]) for name in names]
@@ -117,18 +115,4 @@ def _style(path: str) -> str:
 
 
 def _tags(path: Path) -> dict[str, Any]:
-    return _object(path) if path.is_file() else {}
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        tree = json.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON: {one_line(error, 120)}") from None
-    if not isinstance(tree, dict):
-        raise UserError(
-            f"{path} holds no JSON object: it maps numbers to prompts, or names to tags"
-        )
-    return tree
+    return read_object(path) if path.is_file() else {}

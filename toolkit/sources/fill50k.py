@@ -13,17 +13,17 @@ from typing import Any
 
 from toolkit.core.errors import UserError
 from toolkit.core.keyed import key64
-from toolkit.core.records import Record, Ref
+from toolkit.core.records import Record, Ref, Split
 from toolkit.core.spool import Spool
 from toolkit.core.tree import stamp_of, walk_files
-from toolkit.store.images import PictureError, picture_extension
+from toolkit.store.images import PictureError, is_picture
 from toolkit.store.keys import readable
 from toolkit.store.records_io import lines
 
 _HALVES = ("target", "source")
 
 
-def open_source(src: Path, split: str | None = None) -> "Fill50k":
+def open_source(src: Path, split: Split | None = None) -> "Fill50k":
     """Opens Fill50K. Raises UserError when the folder or its prompt.json is missing or empty.
 
     Args:
@@ -33,8 +33,6 @@ def open_source(src: Path, split: str | None = None) -> "Fill50k":
     path = src / "prompt.json"
     if not path.is_file():
         raise UserError(f"there is no {path}: --src is the folder that holds prompt.json")
-    if split not in (None, "train", "val", "test"):
-        raise UserError(f"--split={split}: choose train, val or test")
     if next(lines(path), None) is None:
         raise UserError(f"{path} is empty: it holds one JSON object a line")
     return Fill50k(src, split)
@@ -45,7 +43,7 @@ class Fill50k:
     """Pairs of an outline and a filled circle."""
 
     src: Path
-    split: str | None
+    split: Split | None
 
     def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
         """One pair per line, in the order of the file; pictures that no line names are noted."""
@@ -53,7 +51,7 @@ class Fill50k:
         with Spool() as spool:
             for number, line in lines(self.src / "prompt.json"):
                 yield self._ref(number, line, spool)
-            found = walk_files(self.src, lambda name: picture_extension(name) is not None)
+            found = walk_files(self.src, is_picture)
             spool.add("files", ((path, None) for path in found))
             unnamed = sum(1 for _ in spool.missing("files", "named"))
         if unnamed:

@@ -5,7 +5,6 @@ captions, style, artist, genre, title, licence, categories and split; what else 
 in the manifest's `extra`. A picture's style is its parent folder's name (none at the top).
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from typing import Any
 from toolkit.core.errors import UserError
 from toolkit.core.records import Record, Ref
 from toolkit.core.tree import stamp_of, walk_files
-from toolkit.store.images import PICTURE_EXTENSIONS, PictureError, picture_extension
+from toolkit.store.images import PICTURE_EXTENSIONS, is_picture, picture_extension
 from toolkit.store.keys import readable
+from toolkit.store.records_io import facts_of
 
 _TEXT_FIELDS = ("style", "artist", "genre", "title", "licence", "split")
 
@@ -42,7 +42,7 @@ class Folder:
 
     def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
         """Pictures in the order of their paths."""
-        for path in walk_files(self.src, lambda name: picture_extension(name) is not None, notes):
+        for path in walk_files(self.src, is_picture, notes):
             picture = self.src / path
             beside = (picture.with_suffix(".txt"), picture.with_suffix(".json"))
             # a.png beside a.jpg: only pictures of the dataset's own extension go by their stem
@@ -53,7 +53,7 @@ class Folder:
     def read(self, ref: Ref) -> Record:
         """The picture's bytes with its captions and facts."""
         path = self.src / (ref.locator or ref.source_id)
-        facts = _facts(path.with_suffix(".json"))
+        facts = facts_of(path)
         parent = path.parent.name if path.parent != self.src else None
         texts = {name: _text(facts.pop(name, None)) for name in _TEXT_FIELDS}
         style = texts.pop("style") or parent
@@ -74,18 +74,6 @@ class Folder:
     def describe(self) -> dict[str, Any]:
         """Kind and folder name; the place on this machine is left out on purpose."""
         return {"kind": "folder", "src": self.src.resolve().name, "ext": self.ext}
-
-
-def _facts(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        facts = json.loads(path.read_text("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise PictureError("bad_metadata", f"{path.name} is not valid JSON: {error}") from None
-    if not isinstance(facts, dict):
-        raise PictureError("bad_metadata", f"{path.name} holds no JSON object")
-    return facts
 
 
 def _lines(path: Path) -> tuple[str, ...]:

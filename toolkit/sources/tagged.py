@@ -15,7 +15,7 @@ from typing import Any
 
 from toolkit.core.errors import UserError
 from toolkit.core.keyed import key64
-from toolkit.core.records import Record, Ref
+from toolkit.core.records import Record, Ref, Split
 from toolkit.core.spool import Spool
 from toolkit.core.tree import stamp_of
 from toolkit.store.images import PictureError, picture_extension
@@ -26,7 +26,7 @@ NUM_KEPT_TAGS = 2
 
 
 def open_source(
-    src: Path, metadata: tuple[Path, ...] | None = None, split: str | None = None
+    src: Path, metadata: tuple[Path, ...] | None = None, split: Split | None = None
 ) -> "Tagged":
     """Opens tagged pictures. Raises UserError when a file is missing, damaged or empty.
 
@@ -40,8 +40,6 @@ def open_source(
         metadata, src = metadata or (src,), src.parent
     if not src.is_dir():
         raise UserError(f"there is no folder {src}: give an existing one with --src=DIR")
-    if split not in (None, "train", "val", "test"):
-        raise UserError(f"--split={split}: choose train, val or test")
     files = tuple(sorted(src.glob("*.json"))) if metadata is None else metadata
     if not files:
         raise UserError(f"no metadata in {src}: name the files with --metadata=FILE,FILE")
@@ -60,7 +58,7 @@ class Tagged:
 
     src: Path
     metadata: tuple[Path, ...]
-    split: str | None
+    split: Split | None
     ext: str = "png"
 
     def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:

@@ -16,12 +16,12 @@ from typing import Any
 
 from toolkit.core.errors import UserError
 from toolkit.core.keyed import key64
-from toolkit.core.records import Link, Record, Ref
+from toolkit.core.records import Link, Record, Ref, Split
 from toolkit.core.spool import Spool
 from toolkit.core.tree import stamp_of, walk_files
-from toolkit.store.images import PictureError, picture_extension
+from toolkit.store.images import PictureError, is_picture, picture_extension
 from toolkit.store.keys import make_key, readable
-from toolkit.store.records_io import records
+from toolkit.store.records_io import facts_of, records
 
 _NAME = re.compile(r"(?P<content_id>[^_]+)_(?P<style_id>.+)_seed(?P<seed>\d+)")
 _NAME_COLUMNS = ("name", "file", "file_name", "filename", "path", "image", "output", "key", "id")
@@ -35,7 +35,7 @@ def open_source(
     style: str = "wikiart",
     content_digits: int = 0,
     protocol: str = "imported",
-    split: str | None = None,
+    split: Split | None = None,
 ) -> "Teacher":
     """Opens a teacher's pictures. Raises UserError when the folder or a table is missing or empty.
 
@@ -52,12 +52,10 @@ def open_source(
     """
     if not src.is_dir():
         raise UserError(f"there is no folder {src}: give an existing one with --src=DIR")
-    if split not in (None, "train", "val", "test"):
-        raise UserError(f"--split={split}: choose train, val or test")
     table = meta or next((src / name for name in _TABLES if (src / name).is_file()), None)
     if table is not None and next(records(table), None) is None:
         raise UserError(f"{table} holds no record: it is a table with one row a picture")
-    first = next(walk_files(src, _is_picture), None)
+    first = next(walk_files(src, is_picture), None)
     if first is None:
         raise UserError(f"no pictures in {src}: expected CONTENT_STYLE_seedN.png")
     ext = picture_extension(first) or "png"
@@ -74,7 +72,7 @@ class Teacher:
     style: str
     content_digits: int
     protocol: str
-    split: str | None
+    split: Split | None
     ext: str = "png"
 
     def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
@@ -84,9 +82,9 @@ class Teacher:
             for record in records(self.meta) if self.meta else ():
                 name = next((str(record[c]) for c in _NAME_COLUMNS if record.get(c)), "")
                 stem = PurePosixPath(name.replace("\\", "/")).name
-                stem = stem.rpartition(".")[0] if _is_picture(stem) else stem
+                stem = stem.rpartition(".")[0] if is_picture(stem) else stem
                 spool.add("facts", [(stem, record)])
-            for path in walk_files(self.src, _is_picture, notes):
+            for path in walk_files(self.src, is_picture, notes):
                 stem = PurePosixPath(path).stem
                 spool.add("pictures", [(stem, None)])
                 facts = {k: v for found in spool.get("facts", stem) for k, v in found.items() if k}
@@ -105,7 +103,7 @@ class Teacher:
     def read(self, ref: Ref) -> Record:
         """The picture, its facts, and links to its two halves."""
         path, facts = self.src / ref.locator[0], dict(ref.locator[1])
-        facts |= _beside(path)
+        facts |= facts_of(path)
         named = _NAME.fullmatch(path.stem)
         ids = {name: facts.get(name) or (named[name] if named else None) for name in
                ("content_id", "style_id", "seed")}  # fmt: skip
@@ -141,23 +139,6 @@ class Teacher:
             "split": self.split,
             "ext": self.ext,
         }
-
-
-def _is_picture(name: str) -> bool:
-    return picture_extension(name) is not None
-
-
-def _beside(path: Path) -> dict[str, Any]:
-    place = path.with_suffix(".json")
-    if not place.is_file():
-        return {}
-    try:
-        facts = json.loads(place.read_text("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise PictureError("bad_metadata", f"{place.name} is not valid JSON: {error}") from None
-    if not isinstance(facts, dict):
-        raise PictureError("bad_metadata", f"{place.name} holds no JSON object")
-    return facts
 
 
 def _number(value: Any) -> Any:

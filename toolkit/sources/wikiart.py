@@ -23,7 +23,13 @@ from toolkit.core.keyed import key64
 from toolkit.core.records import Record, Ref
 from toolkit.core.spool import Spool
 from toolkit.core.tree import walk_files
-from toolkit.store.images import PICTURE_EXTENSIONS, PictureError, open_picture, picture_extension
+from toolkit.store.images import (
+    PICTURE_EXTENSIONS,
+    PictureError,
+    is_picture,
+    open_picture,
+    picture_extension,
+)
 from toolkit.wikiart import parquet, prepared, tree
 from toolkit.wikiart.found import Found
 from toolkit.wikiart.hub import download
@@ -60,7 +66,7 @@ def open_source(
     if (place / prepared.TABLE).is_file() and lists is None:
         ext = picture_extension(prepared.check_table(place)) or "jpg"
         return Wikiart(place, name, "table", ext, None, recorded)
-    first = next(walk_files(place, tree.is_picture), None)
+    first = next(walk_files(place, is_picture), None)
     root = _rows_of(place, has_pictures=first is not None)
     if root is not None:
         if lists is not None:

@@ -43,6 +43,11 @@ def picture_extension(name: str) -> str | None:
     return PICTURE_EXTENSIONS.get(name.rpartition(".")[2].lower())
 
 
+def is_picture(name: str) -> bool:
+    """Whether a file of this name, or a member of this extension, is a picture."""
+    return picture_extension(name) is not None
+
+
 def decode_rgb(data: bytes) -> np.ndarray:
     """Pixels of a stored picture: uint8 [H,W,3]. Raises PictureError."""
     if is_jpeg(data):

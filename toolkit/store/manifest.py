@@ -3,12 +3,14 @@
 `SCHEMA` is version 1; manifests/README.md explains each column and a test holds the two together.
 """
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.json as json_reader
 import pyarrow.parquet as pq
 
 from toolkit.core.errors import UserError, one_line
@@ -84,9 +86,22 @@ def write_manifest(
         SHARD_SHA256: shard_sha256.encode(),
         **({MEMBER_NAMES: b"source_id"} if in_place else {}),
     }
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMA)
+    table = _to_table(rows).replace_schema_metadata(metadata)
     with atomic_path(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def _to_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """By way of JSON: `Table.from_pylist` imports pandas where that is installed, which takes every
+    packing process longer than all its other imports."""
+    if not rows:
+        return SCHEMA.empty_table()
+    text = "\n".join(json.dumps(dict(row)) for row in rows).encode()
+    return json_reader.read_json(
+        io.BytesIO(text),
+        json_reader.ReadOptions(use_threads=False, block_size=len(text) + 1),
+        json_reader.ParseOptions(explicit_schema=SCHEMA, unexpected_field_behavior="error"),
+    ).cast(SCHEMA)
 
 
 def manifest_metadata(path: Path) -> dict[bytes, bytes]:
@@ -100,7 +115,11 @@ def manifest_metadata(path: Path) -> dict[bytes, bytes]:
 def read_manifest(path: Path, columns: list[str] | None = None) -> list[dict[str, Any]]:
     """All rows of one shard, whole or `columns` only. Raises UserError for a damaged file."""
     try:
-        return pq.read_table(path, schema=SCHEMA, columns=columns).to_pylist()
+        # not read_table: it imports pandas
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(SCHEMA):
+                raise ValueError("its columns are not those of a manifest")
+            return file.read(columns).to_pylist()
     except Exception as error:  # the reader raises anything on damaged bytes
         raise UserError(f"{path} is damaged ({one_line(error, 80)}): {MEND}") from None
 

@@ -1,4 +1,4 @@
-"""Reads large JSON and CSV files entry by entry, in little memory (ijson, which wraps yajl)."""
+"""Reads JSON and CSV: large files entry by entry, in little memory (ijson, which wraps yajl)."""
 
 import csv
 import json
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.core.errors import UserError, one_line
+from toolkit.store.images import PictureError
 
 
 def check_object(path: Path) -> None:
@@ -22,6 +23,31 @@ def check_object(path: Path) -> None:
         raise not_json(path, error) from None
     if first[0] != "start_map":
         raise UserError(f"{path} holds no JSON object at its top")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A small file that holds one JSON object. Raises UserError when it holds none."""
+    try:
+        tree = json.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise not_json(path, error) from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} holds no JSON object")
+    return tree
+
+
+def facts_of(picture: Path) -> dict[str, Any]:
+    """The JSON object that lies beside a picture, under its name; empty where there is none.
+
+    Raises PictureError `bad_metadata` when it is damaged: that costs this one input.
+    """
+    path = picture.with_suffix(".json")
+    try:
+        return read_object(path) if path.is_file() else {}
+    except UserError as error:
+        raise PictureError("bad_metadata", str(error).replace(str(path), path.name)) from None
 
 
 def items(path: Path, name: str) -> Iterator[dict[str, Any]]:

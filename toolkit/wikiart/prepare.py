@@ -13,15 +13,14 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Protocol, TextIO
+from typing import Literal, Protocol, TextIO, get_args
 
 from toolkit.core.files import TEMPORARY_SUFFIX, atomic_path, make_folder
-from toolkit.core.records import Ref, Source
+from toolkit.core.records import Ref, Source, Split
 from toolkit.store.images import PictureError, picture_extension
 from toolkit.store.keys import make_key, readable
 
 COLUMNS = ("id", "path", "artist", "style", "genre")
-SPLITS = ("train", "val", "test")
 
 
 class Paintings(Source, Protocol):
@@ -68,7 +67,7 @@ def prepare(
     with contextlib.ExitStack() as stack:
         table = csv.writer(_new_file(stack, folder / "meta.csv"), lineterminator="\n")
         table.writerow(COLUMNS)
-        lists = {name: _new_file(stack, splits / f"{name}.txt") for name in SPLITS}
+        lists = {name: _new_file(stack, splits / f"{name}.txt") for name in get_args(Split)}
         for ref in source.index(notes):
             key, facts = make_key(ref.key or ref.source_id), ref.locator
             try:

@@ -6,15 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit.core.tree import stamp_of, walk_files
-from toolkit.store.images import picture_extension
+from toolkit.store.images import is_picture
 from toolkit.store.keys import readable
 from toolkit.wikiart.found import Found, artist_and_title, spaced
 from toolkit.wikiart.lists import ListFiles, Lists
-
-
-def is_picture(name: str) -> bool:
-    """Whether a file of this name is a picture."""
-    return picture_extension(name) is not None
 
 
 def paintings(src: Path, ext: str, files: ListFiles | None, notes: Counter[str]) -> Iterator[Found]:

@@ -10,6 +10,7 @@ import pytest
 
 from toolkit.core.errors import UserError
 from toolkit.packing.dataset import pack
+from toolkit.sources import open_source as open_any
 from toolkit.sources.coco import Coco, open_source
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import read_manifest
@@ -142,8 +143,8 @@ def test_a_file_of_another_kind_is_one_line(pictures: Path, text: str, message: 
 def test_a_missing_file_and_a_wrong_split_are_one_line(pictures: Path) -> None:
     with pytest.raises(UserError, match=r"cannot read .*none\.json"):
         open_source(pictures, captions=(Path("none.json"),))
-    with pytest.raises(UserError, match="--split=dev: choose train, val or test"):
-        open_source(pictures, split="dev")
+    with pytest.raises(UserError, match="--split='dev': choose one of train, val, test"):
+        open_any("coco", {"src": pictures, "split": "dev"})
 
 
 def test_new_captions_make_the_shard_anew(pictures: Path, tmp_path: Path) -> None:

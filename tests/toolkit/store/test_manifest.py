@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -115,3 +117,40 @@ def test_json_is_canonical() -> None:
     )
     assert to_json(one) == to_json(other) == '{"a":{"x":null,"y":1},"b":[1,"é"]}'
     assert json.loads(to_json(one)) == one
+
+
+def test_the_largest_numbers_and_odd_characters_survive(tmp_path: Path) -> None:
+    texts = ["a\0b", "\u2028", "\U0001f600", '"\\/', "x" * 3_000_000]
+    rows = [
+        {**ROWS[0], "key": f"k{number}", "caption": text, "phash": number - 2**63,
+         "captions": [text], "weight": 0.1, "width": 2**31 - 1, "attempt": -(2**31)}
+        for number, text in enumerate(texts)
+    ]  # fmt: skip
+    path = tmp_path / "d-000000.parquet"
+    write_manifest(path, rows, "f", "0" * 64)
+    for given, found in zip(rows, read_manifest(path), strict=True):
+        assert {name: found[name] for name in given if name != "weight"} == {
+            name: value for name, value in given.items() if name != "weight"
+        }
+        assert found["weight"] == pytest.approx(0.1, rel=1e-7)
+
+
+@pytest.mark.parametrize("row", [{"no_such_column": 1}, {"width": "wide"}, {"key": None}])
+def test_a_row_that_is_none_is_refused(row: dict[str, object], tmp_path: Path) -> None:
+    with pytest.raises(pa.ArrowInvalid):
+        write_manifest(tmp_path / "d-000000.parquet", [{**ROWS[0], **row}], "f", "0" * 64)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pandas_is_left_alone(tmp_path: Path) -> None:
+    """Where it is installed, importing it takes longer than all else that a packing process
+    imports."""
+    pytest.importorskip("pandas")
+    code = (
+        "import sys; from pathlib import Path; from toolkit.store.manifest import *; "
+        f"path = Path({str(tmp_path / 'd-000000.parquet')!r}); "
+        f"write_manifest(path, {ROWS!r}, '', ''); "
+        "print(len(read_manifest(path)), 'pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "2 False\n"
