@@ -9,6 +9,7 @@
 All are timed as whole processes, start-up included.
 """
 
+import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -118,7 +119,17 @@ def _against_img2dataset(root: Path, pictures: Path, files: int, rounds: int) ->
         found = pairs(_ours(root, pictures), partial(_fresh, out, command), rounds)
     finally:
         server.terminate()
+    stored = sum(json.loads(path.read_text())["successes"] for path in out.glob("*_stats.json"))
+    if stored != files:
+        raise RuntimeError(f"img2dataset stored {stored} of {files} pictures")
     return summary("full check / img2dataset", found, files)
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 256  # with Python's own 5, clients wait for connections to be repeated
+
+    def handle_error(self, *_: Any) -> None:
+        pass  # a client that went away; what it has not stored is counted
 
 
 def _serve(folder: Path) -> None:
@@ -128,7 +139,7 @@ def _serve(folder: Path) -> None:
         def log_message(self, *_: Any) -> None:
             pass
 
-    ThreadingHTTPServer(("127.0.0.1", 8765), partial(Quiet, directory=folder)).serve_forever()
+    _Server(("127.0.0.1", 8765), partial(Quiet, directory=folder)).serve_forever()
 
 
 if __name__ == "__main__":

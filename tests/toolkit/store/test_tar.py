@@ -1,6 +1,7 @@
 """Shards: plain tars that any reader understands, the same bytes each time, offsets that hold."""
 
 import hashlib
+import io
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -119,3 +120,21 @@ def test_a_truncated_tar_is_not_read_as_a_shorter_one(tmp_path: Path) -> None:
     path.write_bytes(data[: members[0].offset + 100])
     with pytest.raises(UserError, match="is not a plain readable tar"):
         list(scan(path))
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "x" * 96 + ".jpg", "x" * 80 + "/" + "y" * 90 + ".jpg"])
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 8**6 + 5])
+def test_headers_are_those_of_tarfile(name: str, size: int, tmp_path: Path) -> None:
+    key, _, ext = name.partition(".")
+    with ShardWriter(tmp_path / "s.tar") as shard:
+        shard.write("first", {"png": b"p"})
+        shard.write(key, {ext: bytes(size)})
+    expected = io.BytesIO()
+    with tarfile.open(fileobj=expected, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for member, data in (("first.png", b"p"), (name, bytes(size))):
+            info = tarfile.TarInfo(member)
+            info.size, info.mode, info.uname, info.gname = len(data), 0o644, "tessera", "tessera"
+            tar.addfile(info, io.BytesIO(data))
+    data = (tmp_path / "s.tar").read_bytes()
+    assert data == expected.getvalue()
+    assert shard.sha256 == hashlib.sha256(data).hexdigest()
