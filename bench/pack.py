@@ -4,7 +4,8 @@
 
 * `limit`: two processes that only read and decode the same files.
 * `ShardWriter`: webdataset's writer in one process, copying the files without looking at them.
-* `img2dataset`: its job on the same files, served by this machine, nothing encoded anew.
+* `img2dataset`: its job on the same files, served by this machine: as it comes, which decodes,
+  resizes to 256 pixels and encodes; and with `disable_all_reencoding`, which decodes nothing.
 
 All are timed as whole processes, start-up included.
 """
@@ -12,7 +13,7 @@ All are timed as whole processes, start-up included.
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import Process
@@ -57,7 +58,7 @@ from img2dataset import download
 if __name__ == "__main__":
     download(url_list=sys.argv[1], output_folder=sys.argv[2], output_format="webdataset",
              processes_count=2, thread_count=32, number_sample_per_shard=1000,
-             disable_all_reencoding=True, compute_hash="sha256", enable_wandb=False)
+             disable_all_reencoding=len(sys.argv) > 3, compute_hash="sha256", enable_wandb=False)
 """
 
 Run = Callable[[], float]
@@ -77,7 +78,7 @@ def main(files: int = 8000, rounds: int = 5, folder: str = "/tmp/tessera-bench")
             pairs(_ours(root, pictures, "--check=headers"), _writer(root, pictures), rounds),
             files,
         ),
-        _against_img2dataset(root, pictures, files, rounds),
+        *_against_img2dataset(root, pictures, files, rounds),
     ]
     write_results("pack", about, rows)
 
@@ -104,25 +105,36 @@ def _fresh(out: Path, command: list[str]) -> float:
     return wall_s(command)
 
 
-def _against_img2dataset(root: Path, pictures: Path, files: int, rounds: int) -> dict[str, Any]:
+def _against_img2dataset(
+    root: Path, pictures: Path, files: int, rounds: int
+) -> Iterator[dict[str, Any]]:
     peer = Path(".venv-peers/bin/python")
     if not peer.exists():
-        return {"name": "full check / img2dataset", "missing": "see bench/README.md"}
+        yield {"name": "full check / img2dataset", "missing": "see bench/README.md"}
+        return
     server = Process(target=_serve, args=(pictures,), daemon=True)
     server.start()
     urls = root / "urls.txt"
     paths = sorted(path.relative_to(pictures) for path in pictures.rglob("*.jpg"))
     urls.write_text("".join(f"http://127.0.0.1:8765/{path}\n" for path in paths))
     out = root / "img2dataset"
-    command = [str(peer), "-c", IMG2DATASET, str(urls), str(out)]
+    whole = [str(peer), "-c", IMG2DATASET, str(urls), str(out)]
+    contests = (
+        ("full check / img2dataset", [], whole),
+        ("full check / img2dataset that decodes nothing", [], [*whole, "untouched"]),
+        ("headers / img2dataset that decodes nothing", ["--check=headers"], [*whole, "untouched"]),
+    )
     try:
-        found = pairs(_ours(root, pictures), partial(_fresh, out, command), rounds)
+        for name, flags, command in contests:
+            theirs = partial(_fresh, out, command)
+            yield summary(name, pairs(_ours(root, pictures, *flags), theirs, rounds), files)
+            stored = [
+                json.loads(path.read_text())["successes"] for path in out.glob("*_stats.json")
+            ]
+            if sum(stored) != files:
+                raise RuntimeError(f"img2dataset stored {sum(stored)} of {files} pictures")
     finally:
         server.terminate()
-    stored = sum(json.loads(path.read_text())["successes"] for path in out.glob("*_stats.json"))
-    if stored != files:
-        raise RuntimeError(f"img2dataset stored {stored} of {files} pictures")
-    return summary("full check / img2dataset", found, files)
 
 
 class _Server(ThreadingHTTPServer):

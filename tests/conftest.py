@@ -16,12 +16,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from toolkit.core.command import run
 from toolkit.core.records import Link, Record, Ref
 from toolkit.packing.dataset import pack
 from toolkit.sources.folder import open_source
@@ -34,6 +35,22 @@ PICTURES_PER_CLASS = 4
 TINY_PER_SHARD = 4
 
 RunCommand = Callable[..., subprocess.CompletedProcess[str]]
+Call = Callable[..., "Outcome"]
+
+
+class Outcome(NamedTuple):
+    """What a command left: its exit code and its two texts."""
+
+    code: int
+    out: str
+    err: str
+
+    def refusal(self) -> str:
+        """The one line of a refusal; the test fails when it was none."""
+        assert (self.code, self.out) == (2, "")
+        assert self.err.startswith("error: ")
+        assert self.err.count("\n") == 1
+        return self.err
 
 
 def picture(seed: int, width: int = 48, height: int = 48) -> np.ndarray:
@@ -216,6 +233,32 @@ def run_command() -> RunCommand:
         )
 
     return start
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
+    """`call(main, "--flag", layout)`: a command in this process, for what needs none of its own.
+
+    A layout among the arguments stands for its two flags.
+    """
+
+    def start(command: Any, *args: str | Layout) -> Outcome:
+        words = [word for arg in args for word in words_of(arg)]
+        capsys.readouterr()
+        code = 0
+        try:
+            run(command, "prog", words)
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        return Outcome(code, *capsys.readouterr())
+
+    return start
+
+
+def words_of(arg: str | Layout) -> list[str]:
+    if isinstance(arg, Layout):
+        return [f"--shards={arg.shards}", f"--manifests={arg.manifests}"]
+    return [arg]
 
 
 def digests_of(layout: Layout) -> dict[str, str]:

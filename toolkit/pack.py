@@ -13,11 +13,13 @@ from typing import Any, Literal
 
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
-from toolkit.packing.dataset import PackResult, pack
+from toolkit.packing.dataset import pack
 from toolkit.packing.foreign import index_in_place
 from toolkit.packing.project import find_parts
+from toolkit.packing.write import PackResult
 from toolkit.sources import open_source, source_kinds, source_options
 from toolkit.sources.webdataset import WebDataset
+from toolkit.store.catalog import REHEARSAL
 from toolkit.store.ingest import Policy, parse_policy
 from toolkit.store.layout import Layout
 
@@ -133,7 +135,7 @@ def _pack_one(
             raise UserError("--limit and --samples_per_shard go with --repack: tars stay whole")
         return index_in_place(opened, dataset, layout, how.jobs, how.policy)
     if how.limit is not None:
-        dataset += "-rehearsal"  # so that it touches nothing that is there
+        dataset += REHEARSAL  # so that it touches nothing that is there
     size = SAMPLES_PER_SHARD if how.samples_per_shard is None else how.samples_per_shard
     return pack(opened, dataset, layout, size, how.jobs, how.limit, how.policy)
 

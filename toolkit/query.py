@@ -6,13 +6,14 @@ python -m toolkit.query --group_by=dataset,style --columns="count(*) as n, avg(w
 """
 
 import re
+import sys
 from pathlib import Path
 from typing import Literal
 
 from toolkit.core.command import run
 from toolkit.core.errors import UserError, one_line
 from toolkit.core.show import show
-from toolkit.store.catalog import Catalog
+from toolkit.store.catalog import Catalog, without_rehearsals
 from toolkit.store.layout import Layout
 
 DEFAULT_COLUMNS = "dataset, key, split, style, artist, width, height, caption"
@@ -47,14 +48,18 @@ def main(
         count: print only how many rows match.
         format: table, json, csv, or keys (dataset/key, one a line).
         out: write the rows to this Parquet file instead of printing them.
-        datasets: only these datasets.
+        datasets: only these datasets; all but rehearsals otherwise.
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
-    catalog = Catalog(Layout(shards, manifests), list(datasets) if datasets else None)
+    layout = Layout(shards, manifests)
+    catalog = Catalog(layout, list(datasets) if datasets else without_rehearsals(layout))
     condition, all_inputs = _condition(catalog, where)
     if count:
-        print(catalog.rows(f"SELECT count(*) FROM samples WHERE {condition}")[0][0])
+        number = catalog.rows(f"SELECT count(*) FROM samples WHERE {condition}")[0][0]
+        print(number)
+        if not number:
+            _print_hints(catalog, condition)
         return
     if format == "keys":
         columns, group_by = "dataset || '/' || key", None
@@ -70,6 +75,8 @@ def main(
             raise UserError(f"limit={limit}: takes a whole number from 0")
         sql += f" LIMIT {limit}"
     table = catalog.table(sql)
+    if not table.num_rows:
+        _print_hints(catalog, condition)
     if out is not None:
         _write(table, out)
         print(f"{table.num_rows} rows written to {out}")
@@ -84,6 +91,11 @@ def main(
         print("0 rows")
     if total is not None and total > len(rows):
         print(f"… {total - len(rows)} more rows: --limit={total} shows all {total}")
+
+
+def _print_hints(catalog: Catalog, condition: str) -> None:
+    for hint in catalog.misspelt(condition):
+        print(hint, file=sys.stderr)
 
 
 def _condition(catalog: Catalog, where: str) -> tuple[str, bool]:

@@ -60,9 +60,9 @@ def main(
     num_samples = 0
     with Progress(len(work), "verify", "shards") as progress:
         for name, path in work:
-            checked, found = check_shard(layout, name, path)
+            checked, here = check_shard(layout, name, path)
             num_samples += checked
-            problems += found
+            problems += here
             progress.advance()
     for name in names:
         problems += find_duplicates(layout, name)
@@ -73,9 +73,10 @@ def main(
         problems += find_orphaned_datasets(layout)
     for problem in problems:
         print(f"{problem.where}: {problem.what}")
-    print(f"{num_samples} samples in {len(work)} shards checked, {len(problems)} problems")
+    found = f"{len(problems)} {'problem' if len(problems) == 1 else 'problems'}"
+    print(f"{num_samples} samples in {len(work)} shards checked, {found}")
     if problems:
-        raise UserError(f"{len(problems)} problems found: pack what is named above again")
+        raise UserError(f"{found} found: pack what is named above again")
 
 
 def _repair(layout: Layout, dataset: str | None) -> None:

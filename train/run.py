@@ -127,7 +127,7 @@ def _select(data: Any, layout: Layout) -> tuple[list[Any], Any]:
             )
     dataset = data.main if first == "main" else first
     # what was packed without a split is there to train on
-    train = f"coalesce(split, 'train') = '{data.split}'"
+    train = f"split = '{data.split}'" + (" or split is null" if data.split == "train" else "")
     selections = [select(first, dataset, [data.where, train], layout)]
     selections += [select(name, name, [train], layout) for name in rest]
     for selection in selections:
@@ -140,7 +140,7 @@ def _select(data: Any, layout: Layout) -> tuple[list[Any], Any]:
         held_out = f"split = '{data.val_split}'"
         return selections, select(first, dataset, [data.where, held_out], layout)
     except UserError as error:
-        print(f"watching training samples, there are no others: {error}")
+        print(f"the loss is watched on samples of the training itself: {error}")
         return selections, selections[0]
 
 

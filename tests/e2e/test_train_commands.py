@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -108,6 +109,15 @@ def test_mix_is_logged_by_task(straight: Path) -> None:
     assert {"loss/main", "loss/fill50k", "mse/main"} <= set(record)
 
 
+def wait_for_step(process: subprocess.Popen[Any], run: Path, step: int) -> None:
+    """Returns when the run's log has the step, or the process has ended."""
+    log, deadline = run / "log.jsonl", time.monotonic() + 200
+    while time.monotonic() < deadline and process.poll() is None:
+        if log.exists() and f'"step": {step}' in log.read_text():
+            return
+        time.sleep(0.02)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
 def test_killed_and_resumed_ends_with_the_same_bits(
     sample_data: Layout, runs: Path, straight: Path
@@ -119,12 +129,7 @@ def test_killed_and_resumed_ends_with_the_same_bits(
         [sys.executable, "-m", "train.run", *args], stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    log = runs / "killed" / "log.jsonl"
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and process.poll() is None:
-        if log.exists() and f'"step": {SAVE + 2}' in log.read_text():
-            break
-        time.sleep(0.02)
+    wait_for_step(process, runs / "killed", SAVE + 2)
     process.kill()
     process.wait()
     done = [r["step"] for r in log_of(runs / "killed") if "loss" in r]
@@ -345,12 +350,7 @@ def test_an_interrupt_says_how_to_go_on(sample_data: Layout, tmp_path: Path) -> 
         [sys.executable, "-m", "train.run", *SMALL, f"--runs={tmp_path}", "--name=stop", *folders],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    log = tmp_path / "stop" / "log.jsonl"
-    deadline = time.monotonic() + 100
-    while time.monotonic() < deadline and process.poll() is None:
-        if log.exists() and f'"step": {SAVE + 1}' in log.read_text():
-            break
-        time.sleep(0.02)
+    wait_for_step(process, tmp_path / "stop", SAVE + 1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from toolkit.core.command import run
 from toolkit.core.records import Record
 from toolkit.inspect import ls, show, stats
 from toolkit.packing.dataset import pack
@@ -30,19 +29,9 @@ def data(triplets: Layout, toy_source: type, encode: Any, make_picture: Any) -> 
 
 
 @pytest.fixture
-def inspect(data: Layout, capsys: pytest.CaptureFixture[str]) -> Inspect:
-    capsys.readouterr()
-
-    def start(*args: str) -> tuple[int, str, str]:
-        code = 0
-        flags = [f"--shards={data.shards}", f"--manifests={data.manifests}"]
-        try:
-            run({"ls": ls, "show": show, "stats": stats}, "prog", [*args, *flags])
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        return code, *capsys.readouterr()
-
-    return start
+def inspect(data: Layout, call: Callable[..., Any]) -> Inspect:
+    commands = {"ls": ls, "show": show, "stats": stats}
+    return lambda *args: call(commands, *args, data)
 
 
 def rows(result: tuple[int, str, str]) -> list[dict[str, Any]]:

@@ -9,19 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from toolkit.core.command import run
 from toolkit.pack import main
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
-Pack = Callable[..., tuple[int, str, str]]
+Pack = Callable[..., Any]
 Digests = Callable[[Layout], dict[str, str]]
 MakePicture = Callable[..., np.ndarray]
 Encode = Callable[..., bytes]
@@ -37,27 +37,9 @@ def flags(layout: Layout, *more: str) -> list[str]:
 
 
 @pytest.fixture
-def pack(capsys: pytest.CaptureFixture[str]) -> Pack:
-    """Runs the command in this process: exit code, standard output and error."""
-
-    def start(*args: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = 0
-        try:
-            run(main, "python -m toolkit.pack", list(args))
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        return code, *capsys.readouterr()
-
-    return start
-
-
-def refusal(result: tuple[int, str, str]) -> str:
-    code, out, err = result
-    assert (code, out) == (2, "")
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    return err
+def pack(call: Callable[..., Any]) -> Pack:
+    """Runs the command in this process."""
+    return partial(call, main)
 
 
 def test_a_folder_becomes_a_dataset_named_after_it(
@@ -226,7 +208,7 @@ def test_two_packs_of_one_dataset_do_not_run_at_once(
     packing = start_packing(many, layout, "--jobs=1", "--samples_per_shard=12")
     try:
         wait_for("m/raw/*-000000.parquet", layout.shards.parent, packing)
-        message = refusal(pack("folder", f"--src={many}", *flags(layout, "--jobs=1")))
+        message = pack("folder", f"--src={many}", *flags(layout, "--jobs=1")).refusal()
         assert "another process is packing raw" in message
         assert packing.wait() == 0
     finally:
@@ -263,11 +245,11 @@ def test_folders_that_cannot_be_used_leave_nothing_behind(
         ("--src=", "needs --src="),
     ]
     for flag, message in cases:
-        assert message in refusal(pack("folder", flag, *flags(layout)))
+        assert message in pack("folder", flag, *flags(layout)).refusal()
     before = sorted(tmp_path.rglob("*"))
     for place in (tmp_path / "file" / "below", Path("/proc/tessera")):
         for one in (Layout(place, layout.manifests), Layout(place, place)):
-            message = refusal(pack("folder", f"--src={tiny_pictures}", *flags(one)))
+            message = pack("folder", f"--src={tiny_pictures}", *flags(one)).refusal()
             assert f"cannot write to {place}" in message
             assert "choose another folder" in message
     assert sorted(tmp_path.rglob("*")) == before
@@ -278,7 +260,7 @@ def test_manifests_that_cannot_be_written_leave_no_shards_folder(
     pack: Pack, tiny_pictures: Path, layout: Layout
 ) -> None:
     one = Layout(layout.shards, Path("/proc/tessera"))
-    refusal(pack("folder", f"--src={tiny_pictures}", *flags(one)))
+    pack("folder", f"--src={tiny_pictures}", *flags(one)).refusal()
     assert not layout.shards.exists()
 
 
@@ -304,7 +286,7 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(
     pack: Pack, tiny_pictures: Path, layout: Layout, args: list[str], message: str
 ) -> None:
     given = [arg.replace("PICTURES", str(tiny_pictures)) for arg in args]
-    assert message in refusal(pack(*given, *flags(layout)))
+    assert message in pack(*given, *flags(layout)).refusal()
     assert not layout.shards.exists()
     assert not layout.manifests.exists()
 
@@ -313,7 +295,7 @@ def test_mistakes_are_one_line_and_leave_nothing_behind(
 def test_numbers_below_one_are_refused(
     flag: str, pack: Pack, tiny_pictures: Path, layout: Layout
 ) -> None:
-    refusal(pack("folder", f"--src={tiny_pictures}", flag, *flags(layout)))
+    pack("folder", f"--src={tiny_pictures}", flag, *flags(layout)).refusal()
     assert not layout.shards.exists()
 
 
@@ -342,7 +324,7 @@ def test_a_rehearsal_does_not_delete_the_finished_pack(
 def test_flags_that_do_nothing_are_refused(flag: str, pack: Pack, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text")
     place = Layout(tmp_path / "file", tmp_path / "file")  # so that nothing is made in any case
-    assert "cannot write" not in refusal(pack(flag, *flags(place)))
+    assert "cannot write" not in pack(flag, *flags(place)).refusal()
 
 
 def test_the_real_command_is_one_line_on_a_wrong_folder(run_command: Any, tmp_path: Path) -> None:

@@ -10,14 +10,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from toolkit.core.command import run
 from toolkit.core.records import Record
 from toolkit.packing.dataset import pack
 from toolkit.query import main, split_list
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SCHEMA, read_manifest
 
-Query = Callable[..., tuple[int, str, str]]
+Query = Callable[..., Any]
 
 
 @pytest.fixture
@@ -26,33 +25,15 @@ def layout(tiny_readonly: Layout) -> Layout:
 
 
 @pytest.fixture
-def query(layout: Layout, capsys: pytest.CaptureFixture[str]) -> Query:
-    """Runs the command over `tiny`: exit code, standard output and error."""
-
-    def start(*args: str, of: Layout = layout) -> tuple[int, str, str]:
-        code = 0
-        flags = [f"--shards={of.shards}", f"--manifests={of.manifests}"]
-        try:
-            run(main, "python -m toolkit.query", [*args, *flags])
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        return code, *capsys.readouterr()
-
-    return start
+def query(layout: Layout, call: Callable[..., Any]) -> Query:
+    """Runs the command over `tiny`, or `of` another layout."""
+    return lambda *args, of=layout: call(main, *args, of)
 
 
 def rows(result: tuple[int, str, str]) -> list[dict[str, Any]]:
     code, out, err = result
     assert (code, err) == (0, "")
     return list(json.loads(out))
-
-
-def refusal(result: tuple[int, str, str]) -> str:
-    code, out, err = result
-    assert (code, out) == (2, "")
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    return err
 
 
 @pytest.fixture
@@ -175,7 +156,7 @@ def test_a_dataset_named_twice_is_listed_once(triplets: Layout, query: Query) ->
     ],
 )
 def test_injections_are_refused_on_every_flag(query: Query, flag: str, text: str) -> None:
-    message = refusal(query(f"--{flag}={text}"))
+    message = query(f"--{flag}={text}").refusal()
     assert flag in message
     assert "root:" not in message
 
@@ -207,7 +188,7 @@ def test_injections_are_refused_on_every_flag(query: Query, flag: str, text: str
     ],
 )
 def test_mistakes_are_one_line(query: Query, flags: list[str], message: str) -> None:
-    assert message in refusal(query(*flags))
+    assert message in query(*flags).refusal()
 
 
 @pytest.mark.parametrize(
@@ -224,7 +205,7 @@ def test_a_comment_swallows_nothing(query: Query) -> None:
 
 
 def test_out_that_is_a_folder_is_one_line(query: Query, tmp_path: Path) -> None:
-    refusal(query(f"--out={tmp_path}"))
+    query(f"--out={tmp_path}").refusal()
 
 
 @pytest.mark.parametrize(

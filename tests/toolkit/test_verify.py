@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from toolkit.core.command import run
 from toolkit.core.records import Record
 from toolkit.packing.dataset import pack
 from toolkit.store.layout import Layout
@@ -31,20 +30,13 @@ CARD_DIFFERS = "tiny: dataset.json does not match the manifests"
 
 
 @pytest.fixture
-def verify(capsys: pytest.CaptureFixture[str]) -> Verify:
+def verify(call: Callable[..., Any]) -> Verify:
     """Runs the command: exit code and the lines that name problems."""
 
     def start(layout: Layout, *args: str) -> tuple[int, list[str]]:
-        capsys.readouterr()
-        code = 0
-        flags = [f"--shards={layout.shards}", f"--manifests={layout.manifests}"]
-        try:
-            run(main, "python -m toolkit.verify", [*args, *flags])
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        out, err = capsys.readouterr()
+        code, out, err = call(main, *args, layout)
         *problems, total = out.splitlines()
-        assert total.endswith(f"{len(problems)} problems")
+        assert total.endswith(f"{len(problems)} problem{'' if len(problems) == 1 else 's'}")
         assert (code == 2) == bool(problems)
         assert ("error: " in err) == bool(problems)
         return code, problems

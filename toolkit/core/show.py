@@ -10,7 +10,7 @@ from typing import Any
 from toolkit.core.errors import UserError
 
 FORMATS = ("table", "json", "csv")
-MAX_CELL = 48
+MAX_CELL, MAX_LAST = 48, 200  # characters; nothing stands behind the last column
 
 
 def show(names: Sequence[str], rows: Sequence[Sequence[Any]], form: str = "table") -> None:
@@ -29,7 +29,11 @@ def show(names: Sequence[str], rows: Sequence[Sequence[Any]], form: str = "table
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    cells = [[_cell(value) for value in row] for row in rows]
+    last = len(names) - 1
+    cells = [
+        [_cell(value, MAX_LAST if place == last else MAX_CELL) for place, value in enumerate(row)]
+        for row in rows
+    ]
     widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
     right = (
         [
@@ -50,13 +54,13 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     ]
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, width: int) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
     text = " ".join(_csv_cell(value).split())
-    return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _csv_cell(value: Any) -> str:

@@ -10,21 +10,18 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from toolkit.core.errors import UserError
-from toolkit.core.files import held, link_atomic, make_folders, remove_temporary, sha256_of
-from toolkit.core.progress import Progress
+from toolkit.core.files import link_atomic, sha256_of
 from toolkit.core.spool import SeenKeys
 from toolkit.core.tree import stamp_of
 from toolkit.measures.hashes import perceptual_hash
-from toolkit.packing.card import refuse_other_data, write_card
-from toolkit.packing.dataset import PackResult, total, workers
-from toolkit.packing.resume import finished_shard, remember_inputs, remove_surplus
 from toolkit.packing.shard import ShardSummary, columns_of, summary_of
+from toolkit.packing.write import PackResult, Task, write_dataset
 from toolkit.sources.webdataset import WebDataset, read_facts, read_part
 from toolkit.store.images import (
     PictureError,
@@ -82,28 +79,18 @@ def index_in_place(
     if policy != Policy():
         description["policy"] = policy.describe()
     notes: Counter[str] = Counter()
-    plan = _plan(source, description, notes)
-    first = next(plan)  # a source without a usable tar is refused before anything is touched
-    refuse_other_data(layout, dataset, description)
-    folders = (layout.shards / dataset, layout.manifests / dataset)
-    _refuse_own_tars(source, folders[0])
-    make_folders(folders)
-    summaries: list[ShardSummary] = []
-    reused = 0
-    busy = f"another process is packing {dataset} into {layout.manifests}: wait for it"
-    with held(layout.manifests / dataset, busy):
-        for folder in folders:
-            remove_temporary(folder)
-        layout.card(dataset).unlink(missing_ok=True)  # written last: its absence says "unfinished"
-        work = itertools.chain([first], plan)
-        with Progress(None, f"index {dataset}", "samples") as progress:
-            for summary, fresh in _make(work, dataset, layout, jobs, policy):
-                summaries.append(summary)
-                reused += not fresh
-                progress.advance(summary.num_ok + summary.num_failed)
-        remove_surplus(layout, dataset, len(summaries))
-        write_card(layout, dataset, description, dict(sorted(notes.items())))
-    return total(dataset, summaries, reused, notes)
+    tars = _plan(source, description, notes)
+    first = next(tars)  # a source without a usable tar is refused before anything is touched
+    _refuse_own_tars(source, layout.shards / dataset)
+
+    def tasks() -> Iterator[Task]:
+        for tar in itertools.chain([first], tars):
+            link_atomic(layout.tar(dataset, tar.index), tar.path)
+            yield Task(
+                tar.index, tar.identity, (), partial(index_tar, tar, dataset, layout, policy)
+            )
+
+    return write_dataset(layout, dataset, description, tasks(), jobs, notes)
 
 
 def _refuse_own_tars(source: WebDataset, folder: Path) -> None:
@@ -144,32 +131,6 @@ def _samples(path: Path) -> Iterator[TarSample]:
 
 def _changed(path: Path, why: object) -> UserError:
     return UserError(f"{path} changed while it was read ({why}): wait for its end and pack again")
-
-
-def _make(
-    work: Iterator[ForeignTar], dataset: str, layout: Layout, jobs: int, policy: Policy
-) -> Iterator[tuple[ShardSummary, bool]]:
-    """Yields (summary, freshly made) of every tar; at most 2·jobs of them are in flight."""
-    running: set[Future[ShardSummary]] = set()
-
-    def finish(futures: Iterator[Future[ShardSummary]]) -> Iterator[tuple[ShardSummary, bool]]:
-        for future in futures:
-            running.discard(future)
-            summary = future.result()
-            remember_inputs(layout, dataset, summary.index, ())
-            yield summary, True
-
-    with workers(jobs) as pool:
-        for tar in work:
-            link_atomic(layout.tar(dataset, tar.index), tar.path)
-            done = finished_shard(layout, dataset, tar.index, tar.identity, ())
-            if done is not None:
-                yield done, False
-                continue
-            running.add(pool.submit(index_tar, tar, dataset, layout, policy))
-            while len(running) >= 2 * jobs:
-                yield from finish(iter(wait(running, return_when=FIRST_COMPLETED).done))
-        yield from finish(as_completed(list(running)))
 
 
 def index_tar(tar: ForeignTar, dataset: str, layout: Layout, policy: Policy) -> ShardSummary:

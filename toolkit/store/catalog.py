@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from toolkit.store.layout import Layout
 from toolkit.store.manifest import SCHEMA
 
 MEMORY_LIMIT = "512MB"
+REHEARSAL = "-rehearsal"  # ends the name of a dataset that holds the first inputs of another
+_FEW_VALUES = ("dataset", "split", "status", "cause", "style", "artist", "genre", "protocol")
 
 
 class Catalog:
@@ -73,7 +76,7 @@ class Catalog:
         try:
             return self.con.sql(sql).to_arrow_table()
         except duckdb.Error as error:
-            raise UserError(explain(error)) from None
+            raise UserError(explain(error, self.datasets)) from None
 
     def _guard(self, sql: str) -> Any:
         import duckdb
@@ -81,13 +84,36 @@ class Catalog:
         try:
             return self.con.execute(sql)
         except duckdb.Error as error:
-            raise UserError(explain(error)) from None
+            raise UserError(explain(error, self.datasets)) from None
+
+    def misspelt(self, condition: str) -> list[str]:
+        """A hint for each `column = 'text'` of a condition whose text no row has, if one is near."""
+        hints = []
+        for column, text in re.findall(r"(\w+)\s*=\s*'((?:[^']|'')*)'", condition):
+            if column.lower() not in _FEW_VALUES:
+                continue
+            found = self.rows(f"SELECT DISTINCT {column} FROM samples WHERE {column} IS NOT NULL")
+            known = {str(value).casefold(): str(value) for (value,) in found}
+            wanted = text.replace("''", "'")
+            near = difflib.get_close_matches(wanted.casefold(), known, n=1)
+            if wanted not in known.values() and near:
+                hints.append(f"no row has {column} {wanted!r}: did you mean {known[near[0]]!r}?")
+        return hints
 
 
-def explain(error: Exception) -> str:
+def without_rehearsals(layout: Layout) -> list[str]:
+    """The datasets without those that `pack --limit` made, whose samples another one holds too;
+    unless there are only such."""
+    names = layout.datasets()
+    return [name for name in names if not name.endswith(REHEARSAL)] or names
+
+
+def explain(error: Exception, datasets: Sequence[str] = ()) -> str:
     """DuckDB's complaint as one line, with the nearest column where one is unknown."""
     text = str(error)
     unknown = re.search(r'Referenced column "([^"]+)"', text)
+    if unknown and unknown[1] in datasets:
+        return f"{unknown[1]} is a dataset, not a column: write --datasets={unknown[1]}"
     if unknown:
         near = difflib.get_close_matches(unknown[1], SCHEMA.names, n=1)
         quotes = f"a text is written '{unknown[1]}'; columns are {', '.join(SCHEMA.names)}"

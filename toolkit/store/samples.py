@@ -1,5 +1,6 @@
 """One sample by its key: its manifest row and the bytes of its members, read by range."""
 
+import difflib
 import functools
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from toolkit.core.errors import UserError
 from toolkit.store.images import picture_extension
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import read_manifest
+
+_MAX_COMPARED = 100_000  # keys; a second's work
 
 
 class SampleReader:
@@ -22,7 +25,9 @@ class SampleReader:
         # a manifest that was packed anew is read anew
         rows = _rows(tuple((path, path.stat().st_mtime_ns) for path in paths))
         if key not in rows:
-            raise UserError(f"there is no sample {key!r} in the dataset {self.dataset}")
+            near = difflib.get_close_matches(key, rows, n=1) if len(rows) <= _MAX_COMPARED else []
+            hint = f": did you mean {near[0]}?" if near else ""
+            raise UserError(f"there is no sample {key!r} in the dataset {self.dataset}{hint}")
         return rows[key]
 
     def member(self, key: str, ext: str) -> bytes:
@@ -53,7 +58,10 @@ def read_member(layout: Layout, row: dict[str, Any], member: dict[str, Any]) -> 
             file.seek(member["offset"])
             return file.read(member["size"])
     except OSError as error:
-        raise UserError(f"the shard {path} cannot be read ({error.strerror}): pack again") from None
+        raise UserError(
+            f"the shard {path} cannot be read ({error.strerror}): "
+            "the command that packed it makes it again"
+        ) from None
 
 
 @functools.lru_cache(maxsize=2)

@@ -104,7 +104,10 @@ def select(
     shards = tuple(layout.shards / part for part in facts["shards"])
     for shard in shards:
         if not shard.is_file():
-            raise UserError(f"the shard {shard} is gone: pack its dataset again")
+            raise UserError(
+                f"the shard {shard} is gone: python -m toolkit.verify lists what is missing, "
+                "the command that packed it makes it again"
+            )
     roles = tuple(facts["roles"])
     return Selection(name, table, shards, roles, identity, facts["dropped"], lacking)
 

@@ -93,9 +93,9 @@ def parse_mix(text: str) -> dict[str, int]:
         name, _, weight = part.strip().partition(":")
         if not name or not (weight or "1").isdecimal() or int(weight or 1) < 1 or name in mix:
             raise UserError(
-                f"mix={text}: write names with whole-number weights, as main:3,fill50k:1"
+                f"--data.mix={text}: write names with whole-number weights from 1, as main:3,fill50k:1"
             )
         mix[name] = int(weight or 1)
     if not mix:
-        raise UserError("mix is empty: write for example --data.mix=main:3,fill50k:1")
+        raise UserError("--data.mix is empty: write for example --data.mix=main:3,fill50k:1")
     return mix

@@ -17,7 +17,7 @@ from toolkit.core.command import run
 from toolkit.core.errors import UserError
 from toolkit.core.files import held
 from toolkit.pack import main as pack_command
-from toolkit.packing.dataset import PackResult, pack
+from toolkit.packing.dataset import pack
 from toolkit.packing.foreign import REPEATED_NAMES, index_in_place
 from toolkit.sources.webdataset import open_source
 from toolkit.store.check import check_card, check_shard, find_orphans

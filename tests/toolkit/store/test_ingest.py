@@ -21,12 +21,6 @@ from toolkit.store.ingest import Policy, ingest, parse_policy
 Encode = Callable[..., bytes]
 
 
-@pytest.fixture(scope="module")
-def pixels(make_picture: Callable[..., np.ndarray]) -> np.ndarray:
-    """A smooth picture, wider than high and unlike each of its turns."""
-    return make_picture(1, 64, 40)
-
-
 def save(image: Image.Image, form: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, form, **options)

@@ -1,0 +1,58 @@
+"""Processes that work for a pack and end with it, however it ends."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+
+
+@contextmanager
+def workers(jobs: int) -> Iterator[Executor]:
+    """A pool of `jobs` processes; of one thread for a single job. When the block fails, processes
+    are killed: what they were at is under a temporary name still."""
+    if jobs == 1:
+        with ThreadPoolExecutor(1) as pool:
+            yield pool
+        return
+    # spawn: a fork would copy the locks of the threads of libraries loaded by the parent
+    context = multiprocessing.get_context("spawn")
+    processes = ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent)
+    try:
+        yield processes
+    except BaseException:
+        with _deaf():
+            for child in multiprocessing.active_children():
+                child.kill()
+            processes.shutdown(cancel_futures=True)
+        raise
+    processes.shutdown()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Keeps a second interrupt from breaking the clean-up after the first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end_with_parent() -> None:
+    """Lets a worker end when the packing process was killed, instead of waiting for ever; an
+    interrupt is the packing process's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,119 @@
+"""What every pack has around its shards: folders, the lock, work over processes, the card."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.core.files import held, make_folders, remove_temporary
+from toolkit.core.progress import Progress
+from toolkit.packing.card import refuse_other_data, write_card
+from toolkit.packing.plan import Input
+from toolkit.packing.resume import finished_shard, remember_inputs, remove_surplus
+from toolkit.packing.shard import ShardSummary
+from toolkit.packing.workers import workers
+from toolkit.store.layout import Layout
+
+
+@dataclass(frozen=True)
+class Task:
+    """One shard that is wanted. identity: of all that decides its content; inputs: files whose
+    change makes it anew; make: writes it, in any process."""
+
+    index: int
+    identity: str
+    inputs: Sequence[Input]
+    make: Callable[[], ShardSummary]
+
+
+@dataclass(frozen=True)
+class PackResult:
+    """What came of a pack. num_reused: shards that were there already and unchanged. notes: what
+    the source found besides inputs."""
+
+    dataset: str
+    num_ok: int
+    num_failed: int
+    causes: dict[str, int]
+    num_shards: int
+    num_reused: int
+    notes: dict[str, int]
+
+
+def write_dataset(
+    layout: Layout,
+    dataset: str,
+    description: dict[str, Any],
+    tasks: Iterator[Task],
+    jobs: int,
+    notes: Counter[str],
+) -> PackResult:
+    """Makes the shards that are not there yet, removes those of an earlier pack that are no longer
+    wanted, and writes the card.
+
+    Args:
+        layout: the data folders.
+        dataset: its name; folders of this name are made in both.
+        description: the source's, for the card.
+        tasks: all shards, in their order.
+        jobs: processes, at least 1.
+        notes: what the source finds while `tasks` are walked.
+
+    Raises:
+        UserError: other data under this name, a folder that cannot be written, or another process
+            packing the same dataset.
+    """
+    refuse_other_data(layout, dataset, description)
+    folders = (layout.shards / dataset, layout.manifests / dataset)
+    make_folders(folders)
+    busy = f"another process is packing {dataset} into {layout.manifests}: wait for it"
+    summaries: list[ShardSummary] = []
+    num_reused = 0
+    with held(layout.manifests / dataset, busy):
+        for folder in folders:
+            remove_temporary(folder)
+        layout.card(dataset).unlink(missing_ok=True)  # written last: its absence says "unfinished"
+        with Progress(None, f"pack {dataset}", "samples") as progress:
+            for summary, fresh in _make(tasks, dataset, layout, jobs):
+                summaries.append(summary)
+                num_reused += not fresh
+                progress.advance(summary.num_ok + summary.num_failed)
+        remove_surplus(layout, dataset, len(summaries))
+        write_card(layout, dataset, description, dict(sorted(notes.items())))
+    causes: Counter[str] = Counter()
+    for summary in summaries:
+        causes.update(summary.causes)
+    return PackResult(
+        dataset,
+        sum(s.num_ok for s in summaries),
+        sum(s.num_failed for s in summaries),
+        dict(sorted(causes.items())),
+        len(summaries),
+        num_reused,
+        dict(sorted(notes.items())),
+    )
+
+
+def _make(
+    tasks: Iterator[Task], dataset: str, layout: Layout, jobs: int
+) -> Iterator[tuple[ShardSummary, bool]]:
+    """Yields (summary, freshly made) of every shard; at most 2·jobs tasks are in flight."""
+    running: dict[Future[ShardSummary], Task] = {}
+
+    def finish(futures: Iterator[Future[ShardSummary]]) -> Iterator[tuple[ShardSummary, bool]]:
+        for future in futures:
+            task, summary = running.pop(future), future.result()
+            remember_inputs(layout, dataset, task.index, task.inputs)
+            yield summary, True
+
+    with workers(jobs) as pool:
+        for task in tasks:
+            done = finished_shard(layout, dataset, task.index, task.identity, task.inputs)
+            if done is not None:
+                yield done, False
+                continue
+            running[pool.submit(task.make)] = task
+            while len(running) >= 2 * jobs:
+                yield from finish(iter(wait(running, return_when=FIRST_COMPLETED).done))
+        yield from finish(as_completed(list(running)))
