@@ -119,7 +119,7 @@ def _against_img2dataset(
     urls.write_text("".join(f"http://127.0.0.1:8765/{path}\n" for path in paths))
     out = root / "img2dataset"
     whole = [str(peer), "-c", IMG2DATASET, str(urls), str(out)]
-    contests = (
+    contests: tuple[tuple[str, list[str], list[str]], ...] = (
         ("full check / img2dataset", [], whole),
         ("full check / img2dataset that decodes nothing", [], [*whole, "untouched"]),
         ("headers / img2dataset that decodes nothing", ["--check=headers"], [*whole, "untouched"]),
@@ -128,11 +128,9 @@ def _against_img2dataset(
         for name, flags, command in contests:
             theirs = partial(_fresh, out, command)
             yield summary(name, pairs(_ours(root, pictures, *flags), theirs, rounds), files)
-            stored = [
-                json.loads(path.read_text())["successes"] for path in out.glob("*_stats.json")
-            ]
-            if sum(stored) != files:
-                raise RuntimeError(f"img2dataset stored {sum(stored)} of {files} pictures")
+            stored = sum(json.loads(p.read_text())["successes"] for p in out.glob("*_stats.json"))
+            if stored != files:
+                raise RuntimeError(f"img2dataset stored {stored} of {files} pictures")
     finally:
         server.terminate()
 

@@ -79,7 +79,7 @@ def _scores(summary: dict[str, Any]) -> str:
         "metric",
         "mean",
         "95% interval",
-        "with a shuffled style",
+        "against a shuffled reference",
         "unchanged content",
         "compared with",
         "extractor",

@@ -97,23 +97,28 @@ def _open(names: tuple[str, ...] | None) -> tuple[list[Metric], dict[str, Missin
 
 
 def _score(evalset: EvalSet, items: list[Item], metrics: list[Metric]) -> dict[str, list[float]]:
-    """Columns of scores, one value per picture: `metric`, and its baselines `metric/unchanged`
-    (the content in the output's place) and `metric/shuffled` (another picture's style)."""
+    """Columns of scores, one value per picture: `metric`, and its baselines `metric/shuffled`
+    (against another picture's reference) and, for metrics against the style, `metric/unchanged`
+    (the content in the output's place)."""
     from eval.statistics import shuffled
 
-    others = shuffled([item.references.get("style", ("", ""))[1] for item in items])
+    others = {
+        role: shuffled([item.references.get(role, ("", ""))[1] for item in items])
+        for role in {metric.reference for metric in metrics}
+    }
     columns: dict[str, list[float]] = {}
     with Progress(len(items), "score", "pictures") as progress:
         for index, item in enumerate(items):
             output = evalset.output(item)
             size = output.shape[0]
             content = evalset.reference(item, "content", size)
-            other = evalset.reference(items[others[index]], "style", size)
             for metric in metrics:
-                reference = evalset.reference(item, metric.reference, size)
+                role = metric.reference
+                reference = evalset.reference(item, role, size)
+                other = evalset.reference(items[others[role][index]], role, size)
                 values = {metric.name: metric.score(output, reference)}
-                if metric.reference == "style":
-                    values[f"{metric.name}/shuffled"] = metric.score(output, other)
+                values[f"{metric.name}/shuffled"] = metric.score(output, other)
+                if role == "style":
                     values[f"{metric.name}/unchanged"] = metric.score(content, reference)
                 for name, value in values.items():
                     columns.setdefault(name, []).append(value)
@@ -175,7 +180,7 @@ def _print(
          r.baselines.get("unchanged"), r.better, r.num_samples)
         for r in results
     ]  # fmt: skip
-    names = ["metric", "mean", "95% interval", "shuffled style", "unchanged content", "better", "n"]
+    names = ["metric", "mean", "95% interval", "shuffled", "unchanged content", "better", "n"]
     show(names, rows)
     for error in missing.values():
         print(f"missing: {error}")

@@ -65,16 +65,12 @@ def main(
         columns, group_by = "dataset || '/' || key", None
     default = FAILURE_COLUMNS if all_inputs else DEFAULT_COLUMNS
     sql = _select(catalog, condition, columns, group_by, order_by, default)
+    if limit is not None and limit < 0:
+        raise UserError(f"--limit={limit}: takes a whole number from 0")
+    total = None
     if limit is None and format == "table" and out is None:
-        total = catalog.rows(f"SELECT count(*) FROM ({sql})")[0][0]
-        limit = 20
-    else:
-        total = None
-    if limit is not None:
-        if limit < 0:
-            raise UserError(f"limit={limit}: takes a whole number from 0")
-        sql += f" LIMIT {limit}"
-    table = catalog.table(sql)
+        total, limit = catalog.rows(f"SELECT count(*) FROM ({sql})")[0][0], 20
+    table = catalog.table(sql if limit is None else f"{sql} LIMIT {limit}")
     if not table.num_rows:
         _print_hints(catalog, condition)
     if out is not None:
@@ -82,8 +78,7 @@ def main(
         print(f"{table.num_rows} rows written to {out}")
         return
     if format == "keys":
-        for value in table.column(0).to_pylist():
-            print(value)
+        print("".join(f"{value}\n" for value in table.column(0).to_pylist()), end="")
         return
     rows = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
     show(table.column_names, rows, format)

@@ -51,6 +51,9 @@ def run(
         _discard_output()
         raise SystemExit(141) from None
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            print(f"error: file name too long: {str(error.filename)[:60]}…", file=sys.stderr)
+            raise SystemExit(2) from None
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         _discard_output()

@@ -54,11 +54,21 @@ def link_atomic(path: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def remove_temporary(folder: Path) -> None:
-    """Removes temporary files that a killed process left in `folder`. Nobody else may write there
-    at the time."""
-    for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-        path.unlink(missing_ok=True)
+@contextmanager
+def without_temporary(folders: Sequence[Path]) -> Iterator[None]:
+    """Removes temporary files from `folders`: those of an earlier process that was killed, and at
+    the end those of processes that were killed meanwhile. Nobody else may write there."""
+    try:
+        _remove_temporary(folders)
+        yield
+    finally:
+        _remove_temporary(folders)
+
+
+def _remove_temporary(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+            path.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:

@@ -19,7 +19,8 @@ def walk_files(
     Args:
         root: an existing folder.
         wanted: told a file's name, says whether to yield it; hidden files and folders never are.
-        notes: counts what was left out: `symlink loops`, `unreadable folders`.
+        notes: counts what was left out: `hidden files` that are wanted otherwise, `symlink loops`,
+            `unreadable folders`.
     """
     notes = Counter() if notes is None else notes
     with Spool() as spool:
@@ -35,7 +36,9 @@ def walk_files(
                     notes["symlink loops"] += 1
                     continue
                 for name, is_folder in _entries(place):
-                    if is_folder:
+                    if name.startswith("."):
+                        notes["hidden files"] += not is_folder and wanted(name)
+                    elif is_folder:
                         pending.append((inside + name, (*above, identity)))
                     elif wanted(name):
                         # in the order of parts, not of characters
@@ -50,8 +53,6 @@ def _entries(folder: Path) -> Iterator[tuple[str, bool]]:
     """Names in a folder that may matter, and whether they are folders."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith("."):
-                continue
             try:
                 is_folder, is_file = entry.is_dir(), entry.is_file()
             except OSError:  # a link to itself

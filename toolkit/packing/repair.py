@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from toolkit.core.errors import UserError, one_line
-from toolkit.core.files import held, make_folders, remove_temporary, sha256_of
+from toolkit.core.files import held, make_folders, sha256_of, without_temporary
 from toolkit.core.records import Link
 from toolkit.measures.hashes import perceptual_hash
 from toolkit.packing.card import write_card
@@ -77,8 +77,8 @@ def repair(layout: Layout, dataset: str) -> Repair:
     if not wrong:
         return Repair((), ())
     make_folders([folder])
-    with held(folder, f"another process is packing {dataset}: wait for it"):
-        remove_temporary(folder)
+    busy = f"another process is packing {dataset}: wait for it"
+    with held(folder, busy), without_temporary([folder]):
         for tar in wrong:
             try:
                 rows = _rows(tar, dataset)

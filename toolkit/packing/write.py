@@ -6,7 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.core.files import held, make_folders, remove_temporary
+from toolkit.core.files import held, make_folders, without_temporary
 from toolkit.core.progress import Progress
 from toolkit.packing.card import refuse_other_data, write_card
 from toolkit.packing.plan import Input
@@ -70,9 +70,7 @@ def write_dataset(
     busy = f"another process is packing {dataset} into {layout.manifests}: wait for it"
     summaries: list[ShardSummary] = []
     num_reused = 0
-    with held(layout.manifests / dataset, busy):
-        for folder in folders:
-            remove_temporary(folder)
+    with held(layout.manifests / dataset, busy), without_temporary(folders):
         layout.card(dataset).unlink(missing_ok=True)  # written last: its absence says "unfinished"
         with Progress(None, f"pack {dataset}", "samples") as progress:
             for summary, fresh in _make(tasks, dataset, layout, jobs):

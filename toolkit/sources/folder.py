@@ -5,6 +5,7 @@ captions, style, artist, genre, title, licence, categories and split; what else 
 in the manifest's `extra`. A picture's style is its parent folder's name (none at the top).
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ class Folder:
 
 def _lines(path: Path) -> tuple[str, ...]:
     captions = path.with_suffix(".txt")
-    if not captions.is_file():
+    if not os.path.isfile(captions):  # False, too, where the name is too long
         return ()
     text = captions.read_text("utf-8-sig", errors="replace")
     return tuple(line.strip() for line in text.splitlines() if line.strip())

@@ -87,7 +87,7 @@ class Catalog:
             raise UserError(explain(error, self.datasets)) from None
 
     def misspelt(self, condition: str) -> list[str]:
-        """A hint for each `column = 'text'` of a condition whose text no row has, if one is near."""
+        """A hint for each `column = 'text'` of a condition whose text no row has."""
         hints = []
         for column, text in re.findall(r"(\w+)\s*=\s*'((?:[^']|'')*)'", condition):
             if column.lower() not in _FEW_VALUES:

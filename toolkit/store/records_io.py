@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ def facts_of(picture: Path) -> dict[str, Any]:
     """
     path = picture.with_suffix(".json")
     try:
-        return read_object(path) if path.is_file() else {}
+        # os.path: a name that is too long with the other ending is no error, there is none
+        return read_object(path) if os.path.isfile(path) else {}
     except UserError as error:
         raise PictureError("bad_metadata", str(error).replace(str(path), path.name)) from None
 

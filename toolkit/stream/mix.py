@@ -93,7 +93,7 @@ def parse_mix(text: str) -> dict[str, int]:
         name, _, weight = part.strip().partition(":")
         if not name or not (weight or "1").isdecimal() or int(weight or 1) < 1 or name in mix:
             raise UserError(
-                f"--data.mix={text}: write names with whole-number weights from 1, as main:3,fill50k:1"
+                f"--data.mix={text}: write names with whole numbers from 1, as main:3,fill50k:1"
             )
         mix[name] = int(weight or 1)
     if not mix:

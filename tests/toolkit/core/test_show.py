@@ -7,7 +7,7 @@ import json
 import pytest
 
 from toolkit.core.errors import UserError
-from toolkit.core.show import MAX_CELL, show
+from toolkit.core.show import MAX_CELL, MAX_LAST, show
 
 NAMES = ("key", "width", "score", "tags")
 ROWS = [
@@ -45,8 +45,9 @@ def test_tables_are_aligned_and_one_line_a_row(capsys: pytest.CaptureFixture[str
 
 
 def test_long_cells_are_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    show(("a",), [("x" * 500,)])
-    assert capsys.readouterr().out.splitlines()[2] == "x" * (MAX_CELL - 1) + "…"
+    show(("a", "b"), [("x" * 500, "y" * 500)])
+    cut = "x" * (MAX_CELL - 1) + "…  " + "y" * (MAX_LAST - 1) + "…"
+    assert capsys.readouterr().out.splitlines()[2] == cut
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv"])

@@ -19,6 +19,7 @@ from toolkit.core.files import held
 from toolkit.pack import main as pack_command
 from toolkit.packing.dataset import pack
 from toolkit.packing.foreign import REPEATED_NAMES, index_in_place
+from toolkit.packing.write import PackResult
 from toolkit.sources.webdataset import open_source
 from toolkit.store.check import check_card, check_shard, find_orphans
 from toolkit.store.images import PICTURE_EXTENSIONS, decode_rgb

@@ -50,7 +50,7 @@ def test_what_is_not_there_is_named(tiny_layout: Layout) -> None:
     with pytest.raises(UserError, match="has no member png: it has jpg, txt, json"):
         reader.member(key, "png")
     tiny_layout.tar("tiny", 0).unlink()
-    with pytest.raises(UserError, match=r"tiny-000000.tar cannot be read .*: pack again"):
+    with pytest.raises(UserError, match=r"tiny-000000.tar cannot be read .*: the command that"):
         reader.picture(key)
 
 

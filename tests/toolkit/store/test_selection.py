@@ -147,7 +147,7 @@ def test_a_failed_linked_sample_is_a_missing_one(
 def test_a_shard_that_is_gone_is_one_line(choose: Select, triplets: Layout) -> None:
     choose("targets", "true")
     triplets.tar("photos", 1).unlink()
-    with pytest.raises(UserError, match=r"photos-000001\.tar is gone: pack its dataset again"):
+    with pytest.raises(UserError, match=r"photos-000001\.tar is gone: python -m toolkit.verify"):
         choose("targets", "true")
 
 
