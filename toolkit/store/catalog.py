@@ -9,7 +9,6 @@ from typing import Any
 from toolkit.core.errors import UserError, one_line
 from toolkit.store.expressions import check_expression, columns_of
 from toolkit.store.layout import Layout
-from toolkit.store.manifest import SCHEMA
 
 MEMORY_LIMIT = "512MB"
 REHEARSAL = "-rehearsal"  # ends the name of a dataset that holds the first inputs of another
@@ -31,12 +30,13 @@ class Catalog:
 
         self.layout = layout
         self.datasets = self._choose(datasets)
-        folder = str(layout.manifests.resolve())
+        folder = layout.manifests.resolve()  # once: there may be thousands of files
         self.con = duckdb.connect()
         self.con.execute(f"SET memory_limit='{MEMORY_LIMIT}'")
         self.con.execute(f"SET allowed_directories=[{_quote(folder)}]")
         self.con.execute("SET enable_external_access=false")
-        files = [str(p.resolve()) for name in self.datasets for p in self.layout.manifests_of(name)]
+        place = Layout(layout.shards, folder)
+        files = [path for name in self.datasets for path in place.manifests_of(name)]
         listed = ", ".join(map(_quote, files))
         self._guard(f"CREATE TEMP VIEW samples AS SELECT * FROM read_parquet([{listed}])")
         self.con.execute("SET lock_configuration=true")
@@ -110,6 +110,8 @@ def without_rehearsals(layout: Layout) -> list[str]:
 
 def explain(error: Exception, datasets: Sequence[str] = ()) -> str:
     """DuckDB's complaint as one line, with the nearest column where one is unknown."""
+    from toolkit.store.manifest import SCHEMA
+
     text = str(error)
     unknown = re.search(r'Referenced column "([^"]+)"', text)
     if unknown and unknown[1] in datasets:
