@@ -12,7 +12,7 @@ import pytest
 from eval.evalset import EvalSet
 from toolkit.store.layout import Layout
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

@@ -1,67 +1,105 @@
 """Any tree of pictures: the class from the folder's name, captions from files beside them.
 
-`<picture>.txt` holds one caption a line; `<picture>.json` an object whose keys may be caption,
-captions, style, artist, genre, title, licence, categories and split; what else it holds is kept
-in the manifest's `extra`. A picture's style is its parent folder's name (none at the top).
+`<picture>.txt` holds one caption a line; `<picture>.json` an object whose keys may be caption (or
+text), captions, style, artist, genre, title, licence, categories and split; what else it holds is
+kept in the manifest's `extra`. A table for all of them, metadata.csv or metadata.jsonl as Hugging
+Face's ImageFolder has it, gives the same facts by the column file_name (or path). What lies beside
+a picture counts before the table. A picture's style is its parent folder's name (none at the top).
 """
 
+import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from toolkit.core.errors import UserError
+from toolkit.core.keyed import key64
 from toolkit.core.records import Record, Ref
+from toolkit.core.spool import Spool
 from toolkit.core.tree import stamp_of, walk_files
 from toolkit.store.images import PICTURE_EXTENSIONS, is_picture, picture_extension
 from toolkit.store.keys import readable
-from toolkit.store.records_io import facts_of
+from toolkit.store.records_io import facts_of, records
 
+_TABLES = ("metadata.csv", "metadata.jsonl")
+_FILE_COLUMNS = ("file_name", "path")
 _TEXT_FIELDS = ("style", "artist", "genre", "title", "licence", "split")
 
 
-def open_source(src: Path) -> "Folder":
-    """Opens a folder. Raises UserError when it is missing or holds no picture."""
+def open_source(src: Path, metadata: Path | None = None) -> "Folder":
+    """Opens a folder. Raises UserError when it is missing or holds no picture, or for a table that
+    names no files.
+
+    Args:
+        src: the folder.
+        metadata: a table of facts, .csv, .jsonl or .json, whose column file_name or path names
+            files below src; metadata.csv or metadata.jsonl in src otherwise.
+    """
     if not src.is_dir():
         raise UserError(f"there is no folder {src}: give an existing one with --src=DIR")
-    folder = Folder(src)
-    first = next(folder.index(), None)
+    first = next(walk_files(src, is_picture), None)
     if first is None:
         known = ", ".join(sorted(PICTURE_EXTENSIONS))
         raise UserError(f"no pictures in {src}: expected files ending in {known}")
-    return Folder(src, picture_extension(first.source_id) or "jpg")
+    table = metadata or next((src / name for name in _TABLES if (src / name).is_file()), None)
+    if table is not None and not _file_of(next(records(table), {})):
+        raise UserError(f"{table} has no row with file_name or path: it names files below {src}")
+    return Folder(src, table, picture_extension(first) or "jpg")
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A tree of pictures. ext: the one picture extension that the whole dataset gets."""
+    """A tree of pictures. metadata: a table of facts; ext: the one picture extension that the
+    whole dataset gets."""
 
     src: Path
+    metadata: Path | None = None
     ext: str = "jpg"
 
     def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
-        """Pictures in the order of their paths."""
-        for path in walk_files(self.src, is_picture, notes):
-            picture = self.src / path
-            beside = (picture.with_suffix(".txt"), picture.with_suffix(".json"))
-            # a.png beside a.jpg: only pictures of the dataset's own extension go by their stem
-            stem, _, literal = readable(path).rpartition(".")
-            key = stem if literal == self.ext else ""
-            yield Ref(readable(path), path, stamp_of(picture, *beside), key)
+        """Pictures in the order of their paths; rows of the table without a picture are noted."""
+        if self.metadata is None:
+            for path in walk_files(self.src, is_picture, notes):
+                yield self._ref(path, {})
+            return
+        notes = Counter() if notes is None else notes
+        with Spool() as spool:
+            for row in records(self.metadata):
+                facts = {k: v for k, v in row.items() if k and v not in (None, "")}
+                spool.add("facts", [(_file_of(row), facts)])
+            for path in walk_files(self.src, is_picture, notes):
+                spool.add("pictures", [(path, None)])
+                found = spool.get("facts", path)
+                yield self._ref(path, found[-1] if found else {})
+            unmatched = sum(1 for _ in spool.missing("facts", "pictures"))
+        if unmatched:
+            notes[f"rows of {self.metadata.name} without a picture"] += unmatched
+
+    def _ref(self, path: str, facts: dict[str, Any]) -> Ref:
+        picture = self.src / path
+        stamp = stamp_of(picture, picture.with_suffix(".txt"), picture.with_suffix(".json"))
+        if facts:
+            facts = {name: facts[name] for name in facts if name not in _FILE_COLUMNS}
+            stamp = f"{stamp} {key64('folder', json.dumps(facts, sort_keys=True)):x}"
+        # a.png beside a.jpg: only pictures of the dataset's own extension go by their stem
+        stem, _, literal = readable(path).rpartition(".")
+        return Ref(readable(path), [path, facts], stamp, stem if literal == self.ext else "")
 
     def read(self, ref: Ref) -> Record:
         """The picture's bytes with its captions and facts."""
-        path = self.src / (ref.locator or ref.source_id)
-        facts = facts_of(path)
+        path, listed = self.src / ref.locator[0], dict(ref.locator[1])
+        beside = facts_of(path)
+        told = [_captions(beside), _lines(path), _captions(listed)]
+        facts = {**listed, **beside}
         parent = path.parent.name if path.parent != self.src else None
         texts = {name: _text(facts.pop(name, None)) for name in _TEXT_FIELDS}
         style = texts.pop("style") or parent
-        captions = _texts(facts.pop("captions", None)) or _texts(facts.pop("caption", None))
         return Record(
             members={self.ext: path.read_bytes()},
-            captions=captions or _lines(path),
+            captions=next(filter(None, told), ()),
             categories=_texts(facts.pop("categories", None)),
             style=style,
             artist=texts["artist"],
@@ -74,7 +112,19 @@ class Folder:
 
     def describe(self) -> dict[str, Any]:
         """Kind and folder name; the place on this machine is left out on purpose."""
-        return {"kind": "folder", "src": self.src.resolve().name, "ext": self.ext}
+        described = {"kind": "folder", "src": self.src.resolve().name, "ext": self.ext}
+        return described | ({"metadata": self.metadata.name} if self.metadata else {})
+
+
+def _file_of(row: Mapping[str, Any]) -> str:
+    named = next((str(row[name]) for name in _FILE_COLUMNS if row.get(name)), "")
+    return named.replace("\\", "/").removeprefix("./")
+
+
+def _captions(facts: dict[str, Any]) -> tuple[str, ...]:
+    """Takes the captions out of the facts."""
+    told = [_texts(facts.pop(name, None)) for name in ("captions", "caption", "text")]
+    return next(filter(None, told), ())
 
 
 def _lines(path: Path) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ from toolkit.wikiart.hub import download
 from toolkit.wikiart.lists import ListFiles, find_lists
 from toolkit.wikiart.splits import assign, note_recorded, note_work, recorded_files
 
-_FACTS = ("style", "artist", "genre", "title")
+_FACTS = ("style", "artist", "genre", "title", "licence")
 
 
 def open_source(
@@ -44,16 +44,19 @@ def open_source(
     hub_id: str | None = None,
     cache_dir: Path | None = None,
     lists: Path | None = None,
+    table: Path | None = None,
     keep_splits: Path | None = None,
 ) -> "Wikiart":
     """Opens WikiArt. Raises UserError for a missing folder or one without paintings or lists.
 
     Args:
-        src: a folder of Parquet or Arrow files, of folders style/artist_title.jpg, or of meta.csv.
+        src: a folder of Parquet or Arrow files, of folders style/artist_title.jpg, or of a table.
         hub_id: instead of src: download this dataset, for example huggan/wikiart, from HF_ENDPOINT.
         cache_dir: where to keep the download; below HF_HOME otherwise.
         lists: the folder with ArtGAN's Style, Genre and Artist; src itself or the one above it
             where they lie there.
+        table: a CSV file with id and path (below src) of each painting, and artist, style, genre,
+            title, caption, licence where known; meta.csv or metadata.csv in src otherwise.
         keep_splits: a Parquet file, or the folder of a dataset's manifests, whose splits stay.
     """
     if (src is None) == (hub_id is None):
@@ -63,9 +66,12 @@ def open_source(
     recorded = () if keep_splits is None else recorded_files(keep_splits)
     name = hub_id or (src.resolve().name if src else "")
     place = src if src is not None else download(hub_id or "", cache_dir)
-    if (place / prepared.TABLE).is_file() and lists is None:
-        ext = picture_extension(prepared.check_table(place)) or "jpg"
-        return Wikiart(place, name, "table", ext, None, recorded)
+    if table is not None and lists is not None:
+        raise UserError("--lists and --table exclude each other: both tell the classes")
+    table = table or (prepared.find_table(place) if lists is None else None)
+    if table is not None:
+        ext = picture_extension(prepared.check_table(table)) or "jpg"
+        return Wikiart(place, name, "table", ext, None, recorded, table)
     first = next(walk_files(place, is_picture), None)
     root = _rows_of(place, has_pictures=first is not None)
     if root is not None:
@@ -85,8 +91,8 @@ def open_source(
 @dataclass(frozen=True)
 class Wikiart:
     """Paintings with their classes. name: what the data is called; layout: `rows` of Parquet or
-    Arrow files, a `table` (meta.csv), or a `tree`; ext: the one picture extension that the dataset
-    gets; recorded: files of splits that stay."""
+    Arrow files, a `table`, or a `tree`; ext: the one picture extension that the dataset gets;
+    recorded: files of splits that stay; table: that of the layout `table`."""
 
     src: Path
     name: str
@@ -94,6 +100,7 @@ class Wikiart:
     ext: str = "jpg"
     lists: ListFiles | None = None
     recorded: tuple[Path, ...] = ()
+    table: Path | None = None
 
     def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
         """Paintings in the order of their paths and rows, each with its splits.
@@ -104,7 +111,7 @@ class Wikiart:
         notes = Counter() if notes is None else notes
         with Spool() as spool, Spool() as chosen:
             note_recorded(spool, self.recorded)
-            if self.layout == "table":
+            if self.table is not None:
                 prepared.note_splits(spool, self.src)
             for number, found in enumerate(self._paintings(notes)):
                 spool.add("paintings", [(f"{number:012d}", dataclasses.asdict(found))])
@@ -115,7 +122,7 @@ class Wikiart:
                 locator = {
                     "file": found.file,
                     "row": found.row,
-                    **{name: row[name] for name in _FACTS},
+                    **{name: row[name] for name in (*_FACTS, "caption")},
                     "splits": chosen.get("splits", found.source_id)[0],
                 }
                 stamp = f"{found.stamp} {key64('wikiart', json.dumps(locator)):x}"
@@ -129,6 +136,7 @@ class Wikiart:
         split, split_artist_disjoint = facts["splits"]
         return Record(
             members={self.ext: path.read_bytes() if row is None else parquet.read_bytes(path, row)},
+            captions=(facts["caption"],) if facts["caption"] else (),
             split=split,
             split_artist_disjoint=split_artist_disjoint,
             **{name: facts[name] for name in _FACTS},
@@ -152,8 +160,8 @@ class Wikiart:
     def _paintings(self, notes: Counter[str]) -> Iterator[Found]:
         if self.layout == "rows":
             return parquet.paintings(self.src, notes)
-        if self.layout == "table":
-            return prepared.paintings(self.src, notes)
+        if self.table is not None:
+            return prepared.paintings(self.src, self.table, notes)
         return tree.paintings(self.src, self.ext, self.lists, notes)
 
 

@@ -25,6 +25,8 @@ class Found:
     artist: str | None
     genre: str | None
     title: str | None
+    caption: str | None
+    licence: str | None
     group: str
     work: str
 

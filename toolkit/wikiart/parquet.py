@@ -236,6 +236,8 @@ def _found(
         stamp=stamp,
         key=readable(f"{name.rpartition('.')[0]}-{number:06d}"),
         title=spaced(halves[1]) if halves and is_own else None,
+        caption=None,
+        licence=None,
         group=readable((artist or "").casefold()),
         work=readable((file or "").rpartition("/")[2].casefold() if halves else source_id),
         **facts,  # type: ignore[arg-type]

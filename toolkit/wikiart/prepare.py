@@ -88,7 +88,7 @@ def _put_picture(source: Paintings, ref: Ref, images: Path, key: str, mode: str)
         ext, data = next(iter(source.read(ref).members.items()))
         return _put(images / f"{key}.{ext}", lambda temporary: temporary.write_bytes(data))
     origin = origin.resolve(strict=True)
-    path = images / f"{key}.{picture_extension(ref.source_id)}"
+    path = images / f"{key}.{picture_extension(ref.locator['file'])}"
     if mode == "copy":
         return _put(path, lambda temporary: shutil.copyfile(origin, temporary))
     return _put(path, lambda temporary: temporary.symlink_to(origin))

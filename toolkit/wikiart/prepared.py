@@ -1,9 +1,11 @@
-"""WikiArt as `prepare` lays it out, or any folder with the same table: meta.csv beside images/.
+"""WikiArt as `prepare` lays it out, or any folder with a table of its pictures.
 
-meta.csv has the columns id, path, artist, style and genre; splits/train.txt, val.txt and test.txt,
-where they are, hold one id a line and decide the split.
+meta.csv (or metadata.csv, or another file on request) has the columns id and path, and may have
+artist, style, genre, title, caption and licence; splits/train.txt, val.txt and test.txt, where they
+are, hold one id a line and decide the split.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,47 +14,74 @@ from toolkit.core.errors import UserError
 from toolkit.core.keyed import key64
 from toolkit.core.spool import Spool
 from toolkit.core.tree import stamp_of
+from toolkit.store.images import is_picture
 from toolkit.store.keys import readable
 from toolkit.store.records_io import records
 from toolkit.wikiart.found import Found, artist_and_title, spaced
 from toolkit.wikiart.splits import TENTHS
 
-TABLE = "meta.csv"
-_COLUMNS = ("id", "path")
+TABLES = ("meta.csv", "metadata.csv")
+_PLACE = ("id", "path")
+_FACTS = ("style", "artist", "genre", "title", "caption", "licence")
 
 
-def check_table(src: Path) -> str:
+def find_table(src: Path) -> Path | None:
+    """The table of a folder, where it has one."""
+    return next((src / name for name in TABLES if (src / name).is_file()), None)
+
+
+def check_table(table: Path) -> str:
     """The path in the table's first row. Raises UserError when it is empty or lacks columns."""
-    first = next(records(src / TABLE), None)
-    if first is None or not all(first.get(name) for name in _COLUMNS):
-        raise UserError(f"{src / TABLE} has no row with id and path: it lists one painting a row")
+    first = next(records(table), None)
+    if first is None or not all(first.get(name) for name in _PLACE):
+        raise UserError(f"{table} has no row with id and path: it lists one painting a row")
     return str(first["path"])
 
 
-def paintings(src: Path, notes: Counter[str]) -> Iterator[Found]:
-    """The table's rows in its order, under their ids; rows without id or path are noted."""
-    for row in records(src / TABLE):
-        name, path = (str(row.get(column) or "").strip() for column in _COLUMNS)
-        if not name or not path:
-            notes[f"rows of {TABLE} without id or path"] += 1
-            continue
-        path = path.replace("\\", "/")
-        artist = (row.get("artist") or "").strip() or None
-        named = artist_and_title(path)
-        facts = [artist, row.get("style") or None, row.get("genre") or None]
-        yield Found(
-            source_id=readable(name),
-            file=path,
-            row=None,
-            stamp=f"{stamp_of(src / path)} {key64('meta', *map(str, facts)):x}",
-            key=readable(name),
-            style=facts[1],
-            artist=artist,
-            genre=facts[2],
-            title=row.get("title") or (spaced(named[1]) if named else None),
-            group=(artist or "").casefold(),
-            work=readable(name).casefold(),
-        )
+def paintings(src: Path, table: Path, notes: Counter[str]) -> Iterator[Found]:
+    """The table's rows in its order, under their ids. Rows without id or path are noted, and
+    pictures that lie beside listed ones without being listed."""
+    folders: set[str] = set()
+    with Spool() as spool:
+        for row in records(table):
+            name, path = (str(row.get(column) or "").strip() for column in _PLACE)
+            if not name or not path:
+                notes[f"rows of {table.name} without id or path"] += 1
+                continue
+            path = path.replace("\\", "/").removeprefix("./")
+            spool.add("named", [(path, None)])
+            folders.add(path.rpartition("/")[0])
+            yield _found(src, name, path, row)
+        spool.add("beside", ((path, None) for path in _beside(src, folders)))
+        unnamed = sum(1 for _ in spool.missing("beside", "named"))
+    if unnamed:
+        notes[f"pictures that {table.name} does not name"] += unnamed
+
+
+def _beside(src: Path, folders: set[str]) -> Iterator[str]:
+    """The pictures of the folders that hold listed ones; other folders, such as raw/ of a prepared
+    tree, hold what is listed under another path."""
+    for folder in sorted(folders):
+        if (src / folder).is_dir():
+            names = (entry.name for entry in os.scandir(src / folder) if entry.is_file())
+            inside = f"{folder}/" if folder else ""
+            yield from (inside + x for x in names if is_picture(x) and not x.startswith("."))
+
+
+def _found(src: Path, name: str, path: str, row: dict[str, str]) -> Found:
+    facts = {fact: (row.get(fact) or "").strip() or None for fact in _FACTS}
+    named = artist_and_title(path)
+    facts["title"] = facts["title"] or (spaced(named[1]) if named else None)
+    return Found(
+        source_id=readable(name),
+        file=path,
+        row=None,
+        stamp=f"{stamp_of(src / path)} {key64('meta', *map(str, facts.values())):x}",
+        key=readable(name),
+        group=(facts["artist"] or "").casefold(),
+        work=readable(name).casefold(),
+        **facts,
+    )
 
 
 def note_splits(spool: Spool, src: Path) -> None:

@@ -50,6 +50,8 @@ def _found(src: Path, path: str, ext: str, listed: str | None, classes: dict[str
         artist=classes.get("artist") or (spaced(artist) if artist else None),
         genre=classes.get("genre"),
         title=spaced(title) if title else None,
+        caption=None,
+        licence=None,
         group=_folded(group),
         work=_folded(known.rpartition("/")[2].rpartition(".")[0]),
     )

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 
 from toolkit.core.errors import UserError
-from toolkit.core.records import Ref
+from toolkit.core.records import Record, Ref
 from toolkit.sources import open_source as open_kind
-from toolkit.sources.folder import open_source
+from toolkit.sources.folder import Folder, open_source
 from toolkit.store.images import PictureError
 
 Encode = Callable[..., bytes]
@@ -29,6 +30,12 @@ def fill(tree: Path, *names: str) -> None:
     for name in names:
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_bytes(b"bytes of " + name.encode())
+
+
+def read(source: Folder, path: str) -> Record:
+    """What a source reads of one picture, which need not be there any more."""
+    found = {ref.source_id: ref for ref in source.index()}
+    return source.read(found.get(path, Ref(path, [path, {}])))
 
 
 def ids(tree: Path) -> list[str]:
@@ -75,10 +82,10 @@ def test_the_class_is_the_parent_folders_name(tree: Path) -> None:
 def test_captions_stand_one_a_line(tree: Path) -> None:
     fill(tree, "a.jpg", "b.jpg")
     (tree / "a.txt").write_bytes("  first \r\n\r\nsécond\n\xff".encode("latin-1", "replace"))
-    record = open_source(tree).read(Ref("a.jpg"))
+    record = read(open_source(tree), "a.jpg")
     assert record.captions[0] == "first"
     assert len(record.captions) == 3
-    assert open_source(tree).read(Ref("b.jpg")).captions == ()
+    assert read(open_source(tree), "b.jpg").captions == ()
 
 
 def test_facts_from_json(tree: Path) -> None:
@@ -92,13 +99,13 @@ def test_facts_from_json(tree: Path) -> None:
     (tree / "Cubism" / "a.txt").write_text("not used")
     (tree / "Cubism" / "b.json").write_text('{"caption": "single", "artist": "", "style": null}')
     source = open_source(tree)
-    record = source.read(Ref("Cubism/a.jpg"))
+    record = read(source, "Cubism/a.jpg")
     assert record.captions == ("one", "two")
     assert record.categories == ("cat",)
     assert (record.style, record.artist, record.genre) == ("Orphism", "A", "g")
     assert (record.title, record.licence, record.split) == ("t", "CC0", "val")
     assert record.extra == {"year": 1911, "more": {"x": [1]}}
-    record = source.read(Ref("Cubism/b.jpg"))
+    record = read(source, "Cubism/b.jpg")
     assert record.captions == ("single",)
     assert (record.style, record.artist, record.extra) == ("Cubism", None, {})
 
@@ -108,7 +115,7 @@ def test_bad_json_is_a_cause(tree: Path, text: str) -> None:
     fill(tree, "a.jpg")
     (tree / "a.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(PictureError) as caught:
-        open_source(tree).read(Ref("a.jpg"))
+        read(open_source(tree), "a.jpg")
     assert caught.value.cause == "bad_metadata"
     assert "a.json" in str(caught.value)
 
@@ -122,7 +129,7 @@ def test_strange_json_is_a_cause_too(tree: Path, text: str) -> None:
     fill(tree, "a.jpg")
     (tree / "a.json").write_text(text)
     with contextlib.suppress(PictureError):  # a row with a cause, or a record: both are fine
-        assert open_source(tree).read(Ref("a.jpg")).members
+        assert read(open_source(tree), "a.jpg").members
 
 
 @pytest.mark.parametrize("file", ["a.json", "a.txt"])
@@ -130,7 +137,7 @@ def test_a_byte_order_mark_is_no_content(tree: Path, file: str) -> None:
     fill(tree, "a.jpg")
     text = '{"caption": "hello"}' if file == "a.json" else "hello"
     (tree / file).write_bytes(b"\xef\xbb\xbf" + text.encode())
-    assert open_source(tree).read(Ref("a.jpg")).captions == ("hello",)
+    assert read(open_source(tree), "a.jpg").captions == ("hello",)
 
 
 def test_a_picture_that_went_away_is_an_os_error(tree: Path) -> None:
@@ -138,17 +145,17 @@ def test_a_picture_that_went_away_is_an_os_error(tree: Path) -> None:
     source = open_source(tree)
     (tree / "a.jpg").unlink()
     with pytest.raises(FileNotFoundError):
-        source.read(Ref("a.jpg"))
+        read(source, "a.jpg")
     (tree / "c.jpg").symlink_to(tree / "nothing")
     with pytest.raises(FileNotFoundError):
-        source.read(Ref("c.jpg"))
+        read(source, "c.jpg")
 
 
 def test_the_whole_dataset_gets_the_extension_of_its_first_picture(tree: Path) -> None:
     fill(tree, "a/x.PNG", "b/y.jpg")
     source = open_source(tree)
     assert [list(source.read(ref).members) for ref in source.index()] == [["png"], ["png"]]
-    assert source.read(Ref("b/y.jpg")).members["png"] == b"bytes of b/y.jpg"
+    assert read(source, "b/y.jpg").members["png"] == b"bytes of b/y.jpg"
 
 
 def test_the_description_holds_no_machine_path(tree: Path) -> None:
@@ -183,3 +190,73 @@ def test_kinds_and_options_are_checked(tree: Path) -> None:
     for options in ({}, {"src": None}):
         with pytest.raises(UserError, match="the source folder needs --src="):
             open_kind("folder", options)
+
+
+def in_csv(rows: list[dict[str, str]]) -> str:
+    names = list(rows[0])
+    return "\n".join([",".join(names), *(",".join(row[n] for n in names) for row in rows)]) + "\n"
+
+
+def in_jsonl(rows: list[dict[str, str]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"), [("metadata.csv", in_csv), ("metadata.jsonl", in_jsonl)]
+)
+@pytest.mark.parametrize("column", ["file_name", "path"])
+def test_a_table_tells_of_all_pictures(
+    tree: Path, name: str, write: Callable[[list[dict[str, str]]], str], column: str
+) -> None:
+    fill(tree, "a.jpg", "Cubism/b.jpg", "c.jpg")
+    rows = [
+        {column: "a.jpg", "text": "from the table", "artist": "A", "style": "", "year": "1911"},
+        {column: "./Cubism\\b.jpg", "text": "b", "artist": "", "style": "Orphism", "year": ""},
+        {column: "gone.jpg", "text": "c", "artist": "", "style": "", "year": ""},
+    ]
+    (tree / name).write_text(write(rows))
+    (tree / "c.txt").write_text("beside")
+    source = open_source(tree)
+    notes: Counter[str] = Counter()
+    found = {ref.source_id: source.read(ref) for ref in source.index(notes)}
+    assert found["a.jpg"].captions == ("from the table",)
+    assert (found["a.jpg"].artist, found["a.jpg"].style) == ("A", None)
+    assert found["a.jpg"].extra == {"year": "1911"}
+    assert (found["Cubism/b.jpg"].style, found["Cubism/b.jpg"].artist) == ("Orphism", None)
+    assert found["c.jpg"].captions == ("beside",)
+    assert notes == {f"rows of {name} without a picture": 1}
+    assert source.describe()["metadata"] == name
+
+
+def test_what_lies_beside_a_picture_counts_before_the_table(tree: Path) -> None:
+    fill(tree, "a.jpg", "b.jpg", "c.jpg")
+    rows = [{"file_name": f"{x}.jpg", "text": "table", "artist": "T"} for x in "abc"]
+    (tree / "metadata.csv").write_text(in_csv(rows))
+    (tree / "a.json").write_text('{"artist": "J"}')
+    (tree / "b.txt").write_text("lines")
+    (tree / "c.txt").write_text("lines")
+    (tree / "c.json").write_text('{"caption": "object"}')
+    source = open_source(tree)
+    a, b, c = (read(source, f"{x}.jpg") for x in "abc")
+    assert (a.captions, a.artist) == (("table",), "J")
+    assert (b.captions, b.artist) == (("lines",), "T")
+    assert c.captions == ("object",)
+
+
+def test_a_changed_row_changes_the_stamp_of_its_picture_only(tree: Path) -> None:
+    fill(tree, "a.jpg", "b.jpg")
+    stamps = []
+    for text in ("one", "two"):
+        rows = [{"file_name": "a.jpg", "text": text}, {"file_name": "b.jpg", "text": "same"}]
+        (tree / "metadata.csv").write_text(in_csv(rows))
+        stamps.append([ref.stamp for ref in open_source(tree).index()])
+    assert stamps[0][0] != stamps[1][0]
+    assert stamps[0][1] == stamps[1][1]
+
+
+@pytest.mark.parametrize("text", ["", "name,text\na.jpg,hello\n"])
+def test_a_table_that_names_no_files_is_one_line(tree: Path, text: str) -> None:
+    fill(tree, "a.jpg")
+    (tree / "metadata.csv").write_text(text)
+    with pytest.raises(UserError, match=r"metadata\.csv has no row with file_name or path"):
+        open_source(tree)

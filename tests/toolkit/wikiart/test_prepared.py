@@ -74,3 +74,37 @@ def test_a_table_without_paintings_is_one_line(tmp_path: Path, text: str) -> Non
     (tmp_path / "meta.csv").write_text(text)
     with pytest.raises(UserError, match=r"meta\.csv has no row with id and path"):
         open_source(tmp_path)
+
+
+def test_a_prepared_folder_is_prepared_again(tree: Path, tmp_path: Path) -> None:
+    prepare(open_source(tree), tmp_path / "one", "copy")
+    prepare(open_source(tmp_path / "one"), tmp_path / "two", "copy")
+    for name in ("images", "splits"):
+        one, two = (
+            {path.name: path.read_bytes() for path in (tmp_path / folder / name).iterdir()}
+            for folder in ("one", "two")
+        )
+        assert one == two
+        assert one
+
+
+def test_any_table_of_paintings_will_do(tree: Path, tmp_path: Path) -> None:
+    """As real sets have it: other columns, another name, gaps, pictures that are not listed."""
+    rows = ["id,path,artist,style,genre,caption,licence,title,width",
+            "p1,Cubism/juan-gris_work-0.jpg,Juan Gris,Orphism,,a guitar,CC0,Guitar,9",
+            "p2,./Cubism/juan-gris_work-2.jpg,,,,,,,"]  # fmt: skip
+    (tree / "metadata.csv").write_text("\n".join(rows) + "\n")
+    notes: Counter[str] = Counter()
+    list(open_source(tree).index(notes))
+    assert notes == {"pictures that metadata.csv does not name": 4}  # those of Cubism/
+    first, second = rows_of(tree, tmp_path / "x")
+    assert (first["key"], first["artist"], first["style"]) == ("p1", "Juan Gris", "Orphism")
+    assert (first["caption"], first["licence"], first["title"]) == ("a guitar", "CC0", "Guitar")
+    assert first["genre"] is None
+    assert (second["status"], second["artist"], second["caption"]) == ("ok", None, None)
+    assert second["title"] == "work 2"
+    elsewhere = tmp_path / "elsewhere.csv"
+    (tree / "metadata.csv").rename(elsewhere)
+    assert [ref.source_id for ref in open_source(tree, table=elsewhere).index()] == ["p1", "p2"]
+    with pytest.raises(UserError, match="exclude each other"):
+        open_source(tree, table=elsewhere, lists=tree)
