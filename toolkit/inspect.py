@@ -113,6 +113,7 @@ def stats(
         "failed": "count(*) FILTER (status <> 'ok')",
         "train": "count(*) FILTER (split = 'train')",
         "val": "count(*) FILTER (split = 'val')",
+        "test": "count(*) FILTER (split = 'test')",
         "min_px": "min(least(width, height))",
         "median_px": "median(least(width, height))",
         "max_px": "max(greatest(width, height))",

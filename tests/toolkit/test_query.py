@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from toolkit.core.records import Record
 from toolkit.packing.dataset import pack
 from toolkit.query import main, split_list
+from toolkit.store.images import PictureError
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SCHEMA, read_manifest
 
@@ -249,3 +251,50 @@ def test_paths_relative_to_the_working_folder(
     assert tiny_layout.manifests == tmp_path / "manifests"
     done = run_command("toolkit.query", "--count", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "12\n"), done.stderr
+
+
+# --- hints
+
+
+@pytest.mark.parametrize("flags", [["--count"], [], ["--format=keys"]])
+def test_a_value_that_no_row_has_is_answered_with_the_nearest(
+    flags: list[str], query: Query, triplets: Layout
+) -> None:
+    outcome = query("style = 'cubsm'", *flags, of=triplets)
+    assert outcome.code == 0
+    assert outcome.err == "no row has style 'cubsm': did you mean 'Cubism'?\n"
+    both = query("style='ukiyoe' or dataset = 'photo'", *flags, of=triplets)
+    assert both.err.splitlines() == [
+        "no row has style 'ukiyoe': did you mean 'Ukiyo_e'?",
+        "no row has dataset 'photo': did you mean 'photos'?",
+    ]
+
+
+@pytest.mark.parametrize("where", ["style='Zzz'", "style='Cubism' and width > 9999", "key='x'"])
+def test_nothing_near_is_no_hint(where: str, query: Query, triplets: Layout) -> None:
+    assert query(where, "--count", of=triplets) == (0, "0\n", "")
+
+
+def test_a_dataset_for_an_expression_is_told_the_flag(query: Query) -> None:
+    assert "tiny is a dataset, not a column: write --datasets=tiny" in query("tiny").refusal()
+
+
+def test_rehearsals_stay_out_unless_they_are_named(
+    query: Query, tiny_layout: Layout, toy_source: type, encode: Any, make_picture: Any
+) -> None:
+    records = {name: Record({"jpg": encode(make_picture(1))}) for name in "ab"}
+    pack(toy_source("more", records), "more-rehearsal", tiny_layout, 5)
+    assert query("--count", of=tiny_layout).out == "12\n"
+    assert query("--count", "--datasets=more-rehearsal", of=tiny_layout).out == "2\n"
+    for folder in (tiny_layout.shards, tiny_layout.manifests):
+        shutil.rmtree(folder / "tiny")
+    assert query("--count", of=tiny_layout).out == "2\n"
+
+
+def test_the_last_column_is_shown_whole(
+    tiny_layout: Layout, toy_source: type, query: Query
+) -> None:
+    error = "the first half of a long explanation, and the second half, which says what to do"
+    records = {"bad": PictureError("undecodable", error)}
+    pack(toy_source("mixed", records), "mixed", tiny_layout, 5)
+    assert query("status='failed'", of=tiny_layout).out.splitlines()[2].endswith(error)

@@ -47,6 +47,8 @@ def test_what_is_not_there_is_named(tiny_layout: Layout) -> None:
     key = keys_of(tiny_layout, "tiny")[0]
     with pytest.raises(UserError, match="no sample 'nobody' in the dataset tiny"):
         reader.row("nobody")
+    with pytest.raises(UserError, match=f"did you mean {key}"):
+        reader.row(f"{key}x")
     with pytest.raises(UserError, match="has no member png: it has jpg, txt, json"):
         reader.member(key, "png")
     tiny_layout.tar("tiny", 0).unlink()
