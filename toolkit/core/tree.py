@@ -63,7 +63,7 @@ def _entries(folder: Path) -> Iterator[tuple[str, bool]]:
                 yield entry.name, False
 
 
-def stamp_of(*paths: Path) -> str:
+def stamp_of(*paths: Path | str) -> str:
     """Sizes and times of files, of those that exist: changes when one of them does."""
     parts = []
     for path in paths:
@@ -71,5 +71,6 @@ def stamp_of(*paths: Path) -> str:
             facts = os.stat(path)
         except OSError:
             continue
-        parts.append(f"{path.suffix}:{facts.st_size}:{facts.st_mtime_ns}")
+        suffix = os.path.splitext(path)[1]
+        parts.append(f"{suffix}:{facts.st_size}:{facts.st_mtime_ns}")
     return " ".join(parts)

@@ -7,6 +7,10 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import forkserver
+
+# what every worker needs: loaded once, while the inputs are listed, not once a worker
+_PRELOADED = ("toolkit.packing.shard", "PIL.Image", "imagehash", "scipy.fftpack")
 
 
 @contextmanager
@@ -17,8 +21,10 @@ def workers(jobs: int) -> Iterator[Executor]:
         with ThreadPoolExecutor(1) as pool:
             yield pool
         return
-    # spawn: a fork would copy the locks of the threads of libraries loaded by the parent
-    context = multiprocessing.get_context("spawn")
+    # not forked from here: a fork would copy the locks of the threads of libraries loaded by now
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_PRELOADED))
+    forkserver.ensure_running()  # loads while the first inputs are listed
     processes = ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent)
     try:
         yield processes

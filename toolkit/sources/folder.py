@@ -79,20 +79,24 @@ class Folder:
             notes[f"rows of {self.metadata.name} without a picture"] += unmatched
 
     def _ref(self, path: str, facts: dict[str, Any]) -> Ref:
-        picture = self.src / path
-        stamp = stamp_of(picture, picture.with_suffix(".txt"), picture.with_suffix(".json"))
+        bare = os.path.splitext(self.src / path)[0]
+        stamps = {ending: stamp_of(bare + ending) for ending in (".txt", ".json")}
+        beside = [ending for ending, found in stamps.items() if found]
+        stamp = " ".join(filter(None, [stamp_of(self.src / path), *stamps.values()]))
         if facts:
             facts = {name: facts[name] for name in facts if name not in _FILE_COLUMNS}
             stamp = f"{stamp} {key64('folder', json.dumps(facts, sort_keys=True)):x}"
         # a.png beside a.jpg: only pictures of the dataset's own extension go by their stem
         stem, _, literal = readable(path).rpartition(".")
-        return Ref(readable(path), [path, facts], stamp, stem if literal == self.ext else "")
+        key = stem if literal == self.ext else ""
+        return Ref(readable(path), [path, facts, beside], stamp, key)
 
     def read(self, ref: Ref) -> Record:
         """The picture's bytes with its captions and facts."""
-        path, listed = self.src / ref.locator[0], dict(ref.locator[1])
-        beside = facts_of(path)
-        told = [_captions(beside), _lines(path), _captions(listed)]
+        path, listed, endings = self.src / ref.locator[0], dict(ref.locator[1]), ref.locator[2]
+        beside = facts_of(path) if ".json" in endings else {}
+        lines = _lines(path.with_suffix(".txt")) if ".txt" in endings else ()
+        told = [_captions(beside), lines, _captions(listed)]
         facts = {**listed, **beside}
         parent = path.parent.name if path.parent != self.src else None
         texts = {name: _text(facts.pop(name, None)) for name in _TEXT_FIELDS}
@@ -128,10 +132,7 @@ def _captions(facts: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _lines(path: Path) -> tuple[str, ...]:
-    captions = path.with_suffix(".txt")
-    if not os.path.isfile(captions):  # False, too, where the name is too long
-        return ()
-    text = captions.read_text("utf-8-sig", errors="replace")
+    text = path.read_text("utf-8-sig", errors="replace")
     return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 

@@ -22,6 +22,7 @@ FINGERPRINT = b"tessera.fingerprint"
 SHARD_SHA256 = b"tessera.shard_sha256"
 MEMBER_NAMES = b"tessera.member_names"  # the column that members are named after, `key` if unset
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 _MEMBER = pa.struct(
     [("ext", pa.string()), ("offset", pa.int64()), ("size", pa.int64()), ("sha256", pa.string())]
 )
@@ -144,4 +145,4 @@ def read_manifest(path: Path, columns: list[str] | None = None) -> list[dict[str
 
 def to_json(value: Any) -> str:
     """Canonical JSON: sorted keys, no spaces, so that equal values give equal bytes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _CANONICAL.encode(value)

@@ -35,7 +35,7 @@ def fill(tree: Path, *names: str) -> None:
 def read(source: Folder, path: str) -> Record:
     """What a source reads of one picture, which need not be there any more."""
     found = {ref.source_id: ref for ref in source.index()}
-    return source.read(found.get(path, Ref(path, [path, {}])))
+    return source.read(found.get(path, Ref(path, [path, {}, []])))
 
 
 def ids(tree: Path) -> list[str]:
