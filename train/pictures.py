@@ -82,7 +82,7 @@ class StylizedSource:
         return [
             (role, str(shards[row[f"{role}_shard"]]))
             for role in ("content", "style")
-            if row[f"{role}_shard"] is not None
+            if row[f"{role}_shard"] >= 0
         ]
 
     def _make(self, first: int) -> None:

@@ -43,7 +43,7 @@ def part(batch: Batch, index: list[int]) -> Batch:
     def take(images: ImageSet) -> ImageSet:
         return ImageSet(
             images.pixels[index], images.present[index], tuple(images.keys[i] for i in index),
-            images.original_size[index], images.crop_offset[index],
+            images.original_size[index], images.crop_offset[index], images.flipped[index],
         )  # fmt: skip
 
     return dataclasses.replace(

@@ -24,7 +24,7 @@ from toolkit.store.images import PICTURE_EXTENSIONS
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import to_json
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 ROLES = ("target", "content", "style")
 _FACTS = ("key", "split", "caption", "style", "weight", "width", "height")
 
@@ -34,7 +34,7 @@ class Selection:
     """The samples of one task.
 
     table: one row per sample: key, split, caption, style, weight, width, height, and per role its
-        shard (an index into `shards`, null where the sample lacks the role), key, and offset and
+        shard (an index into `shards`, -1 where the sample lacks the role), key, and offset and
         size in bytes.
     shards: paths of the tars.
     roles: the roles that at least one sample has.
@@ -149,9 +149,11 @@ def _compile(catalog: Catalog, dataset: str, condition: str, path: Path) -> None
     shards = pc.unique(pa.concat_arrays(paths).drop_null())
     columns = {name: kept.column(name) for name in _FACTS}
     for role, role_paths in zip(ROLES, paths, strict=True):
-        columns[f"{role}_shard"] = pc.index_in(role_paths, value_set=shards)
-        for field in ("key", "offset", "size"):
-            columns[f"{role}_{field}"] = kept.column(f"{role}_{field}")
+        # no nulls: the numbers can then be read from the mapped file as they stand
+        columns[f"{role}_shard"] = pc.index_in(role_paths, value_set=shards).fill_null(-1)
+        columns[f"{role}_key"] = kept.column(f"{role}_key")
+        for field in ("offset", "size"):
+            columns[f"{role}_{field}"] = kept.column(f"{role}_{field}").fill_null(0)
     facts = {
         "shards": shards.to_pylist(),
         "roles": [r for r, p in zip(ROLES, paths, strict=True) if p.null_count < len(p)],

@@ -10,20 +10,24 @@ import torch
 from toolkit.core.errors import UserError
 from toolkit.store.images import PictureError
 from toolkit.store.selection import ROLES, Selection
+from toolkit.stream.augment import Augment
 from toolkit.stream.batch import Batch, ImageSet
 from toolkit.stream.decode import Framing, decode_square
 from toolkit.stream.reader import RangeReader
+from toolkit.stream.rows import Rows
 
 MAX_SUBSTITUTES = 8
 
 
 @dataclass(frozen=True)
 class Want:
-    """One sample to read. source: index of the selection; row: in it; seed: uint64."""
+    """One sample to read. source: index of the selection; row: in it; seed: uint64; is_padding:
+    whether it only fills the last batch, with weight 0."""
 
     source: int
     row: int
     seed: int
+    is_padding: bool = False
 
 
 class Assembler:
@@ -36,15 +40,20 @@ class Assembler:
         selections: the sources, in the order of the batch's `tasks`.
         size: pixels a side of the square pictures.
         roles: the roles to read; all that a selection has otherwise.
+        augment: how pictures are cut and flipped, and captions dropped.
     """
 
     def __init__(
-        self, selections: Sequence[Selection], size: int, roles: Iterable[str] | None = None
+        self,
+        selections: Sequence[Selection],
+        size: int,
+        roles: Iterable[str] | None = None,
+        augment: Augment = Augment(),  # noqa: B008 - frozen
     ):
         found = {role for selection in selections for role in selection.roles}
         self.roles = tuple(role for role in ROLES if role in (set(roles) if roles else found))
-        self.selections = tuple(selections)
-        self.size = size
+        self.rows = tuple(Rows(selection, self.roles) for selection in selections)
+        self.size, self.augment = size, augment
         self._reader = RangeReader()
 
     def start(self, wants: Sequence[Want]) -> "Pending":
@@ -62,19 +71,18 @@ class Assembler:
         """Closes the shards."""
         self._reader.close()
 
-    def decode(self, source: int, row: int, out: dict[str, np.ndarray]) -> dict[str, Framing]:
+    def decode(
+        self, source: int, row: int, seed: int, out: dict[str, np.ndarray]
+    ) -> dict[str, Framing]:
         """Reads one sample's pictures into the given uint8 [S,S,3] arrays; PictureError if not."""
-        selection = self.selections[source]
-        framings = {}
-        for role in self.roles:
-            shard = selection.table.column(f"{role}_shard")[row].as_py()
-            if shard is None:
-                continue
-            offset = selection.table.column(f"{role}_offset")[row].as_py()
-            size = selection.table.column(f"{role}_size")[row].as_py()
-            data = self._reader.read(selection.shards[shard], offset, size)
-            framings[role] = decode_square(data, out[role])
-        return framings
+        return {
+            role: decode_square(
+                self._reader.read(place.path, place.offset, place.size),
+                out[role],
+                self.augment.cut(seed, role),
+            )
+            for role, place in self.rows[source].ranges(row).items()
+        }
 
 
 class Pending:
@@ -83,7 +91,8 @@ class Pending:
     def __init__(self, owner: Assembler, wants: Sequence[Want]):
         self._owner, self._wants = owner, wants
         shape = (len(wants), owner.size, owner.size, 3)
-        self._pixels = {role: np.zeros(shape, np.uint8) for role in owner.roles}
+        # not zeros: memory that an earlier batch left is taken again without touching it
+        self._pixels = {role: np.empty(shape, np.uint8) for role in owner.roles}
         self._rows = [0] * len(wants)
         self._framings: list[dict[str, Framing]] = [{} for _ in wants]
         self._substituted = [0] * len(wants)
@@ -91,21 +100,23 @@ class Pending:
     def fill(self, index: int) -> None:
         """Reads and decodes sample `index`. Raises UserError when nothing usable is found."""
         want = self._wants[index]
-        selection = self._owner.selections[want.source]
+        rows = self._owner.rows[want.source]
         out = {role: pixels[index] for role, pixels in self._pixels.items()}
         row, problem = want.row, ""
         for attempt in range(MAX_SUBSTITUTES + 1):
             try:
-                self._framings[index] = self._owner.decode(want.source, row, out)
-                self._rows[index], self._substituted[index] = row, int(attempt > 0)
-                return
+                framings = self._owner.decode(want.source, row, want.seed, out)
             except PictureError as error:
-                problem = f"{selection.table.column('key')[row].as_py()}: {error}"
-                for pixels in out.values():
-                    pixels[:] = 0
-                row = (row + 1) % len(selection)
+                problem = f"{rows.value('key', row)}: {error}"
+                row = (row + 1) % len(rows)
+                continue
+            for role in out.keys() - framings.keys():
+                out[role][:] = 0
+            self._framings[index] = framings
+            self._rows[index], self._substituted[index] = row, int(attempt > 0)
+            return
         raise UserError(
-            f"{MAX_SUBSTITUTES + 1} samples of {selection.name} in a row do not decode, the last "
+            f"{MAX_SUBSTITUTES + 1} samples of {rows.name} in a row do not decode, the last "
             f"is {problem}; check the data with python -m toolkit.verify"
         )
 
@@ -115,19 +126,25 @@ class Pending:
         sources = [want.source for want in self._wants]
 
         def column(name: str) -> list[Any]:
-            return [
-                owner.selections[s].table.column(name)[r].as_py()
-                for s, r in zip(sources, self._rows, strict=True)
-            ]
+            return [owner.rows[s].value(name, r) for s, r in zip(sources, self._rows, strict=True)]
 
         return Batch(
-            tasks=tuple(selection.name for selection in owner.selections),
+            tasks=tuple(rows.name for rows in owner.rows),
             task=torch.tensor(sources, dtype=torch.int64),
             images={role: self._images(role, column(f"{role}_key")) for role in owner.roles},
             keys=tuple(column("key")),
-            captions=tuple(column("caption")),
+            captions=tuple(
+                "" if owner.augment.drops_caption(want.seed) else caption
+                for want, caption in zip(self._wants, column("caption"), strict=True)
+            ),
             style_names=tuple(column("style")),
-            weights=torch.tensor(column("weight"), dtype=torch.float32),
+            weights=torch.tensor(
+                [
+                    0.0 if want.is_padding else weight
+                    for want, weight in zip(self._wants, column("weight"), strict=True)
+                ],
+                dtype=torch.float32,
+            ),
             sample_seed=torch.tensor([w.seed >> 1 for w in self._wants], dtype=torch.int64),
             num_substituted=sum(self._substituted),
             cursor=cursor,
@@ -142,4 +159,5 @@ class Pending:
             keys=tuple(key or "" for key in keys),
             original_size=torch.tensor([(f.height, f.width) for f in frames], dtype=torch.int64),
             crop_offset=torch.tensor([(f.top, f.left) for f in frames], dtype=torch.int64),
+            flipped=torch.tensor([f.flipped for f in frames], dtype=torch.bool),
         )

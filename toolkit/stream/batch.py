@@ -16,6 +16,7 @@ class ImageSet:
     keys: N keys, empty where absent.
     original_size: int64 [N,2], height and width of the stored picture in pixels.
     crop_offset: int64 [N,2], top and left of the cut in the stored picture, in pixels.
+    flipped: bool [N], whether the cut was mirrored left to right.
     """
 
     pixels: torch.Tensor
@@ -23,6 +24,7 @@ class ImageSet:
     keys: tuple[str, ...]
     original_size: torch.Tensor
     crop_offset: torch.Tensor
+    flipped: torch.Tensor
 
     def floats(self) -> torch.Tensor:
         """Pixels as float32 in [-1,1], contiguous [N,3,S,S]; absent pictures are 0."""

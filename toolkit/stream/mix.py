@@ -13,7 +13,7 @@ import numpy as np
 
 from toolkit.core.errors import UserError
 from toolkit.core.keyed import key64
-from toolkit.stream.order import mix64, permute
+from toolkit.stream.order import mix64, permute_blocks
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,17 @@ class Mix:
         sizes: number of samples per source, each at least 1.
         weights: whole-number weights per source, for example {"main": 3, "fill50k": 1}.
         seed: another seed gives another order.
+        block: samples that stay together when a source is shuffled; 1 shuffles them one by one.
 
     Raises:
-        UserError: a weight below 1 or an empty source.
+        UserError: a weight or block below 1, or an empty source.
     """
 
-    def __init__(self, sizes: Mapping[str, int], weights: Mapping[str, int], seed: int):
+    def __init__(
+        self, sizes: Mapping[str, int], weights: Mapping[str, int], seed: int, block: int = 1
+    ):
+        if block < 1:
+            raise UserError(f"--data.shuffle_block={block}: takes 1 or more")
         for name, weight in weights.items():
             if weight < 1:
                 raise UserError(f"the weight of {name} in the mix is {weight}: take 1 or more")
@@ -50,7 +55,7 @@ class Mix:
                 raise UserError(f"the mix takes {name}, but its selection holds no sample")
         self.names = tuple(weights)
         self.weights = tuple(weights.values())
-        self.seed = seed
+        self.seed, self.block = seed, block
         self._sizes = np.array([sizes[name] for name in self.names], np.int64)
         self._weights = np.array(self.weights, np.int64)
         self._labels = np.repeat(np.arange(len(self.names)), self._weights)
@@ -75,7 +80,7 @@ class Mix:
         for number, key in enumerate(self._source_keys):
             mine = source == number
             keys = mix64(epoch[mine].astype(np.uint64) ^ np.uint64(key))
-            row[mine] = permute(index[mine], int(self._sizes[number]), keys)
+            row[mine] = permute_blocks(index[mine], int(self._sizes[number]), self.block, keys)
         seeds = mix64(positions.astype(np.uint64) ^ self._seed_key)
         return Place(source, row, epoch, seeds)
 

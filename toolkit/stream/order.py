@@ -9,6 +9,7 @@ Splittable Pseudorandom Number Generators"). It shuffles well; it is no cryptogr
 import numpy as np
 
 ROUNDS = 6
+_PLACE_KEY = np.uint64(0x5851F42D4C957F2D)  # an odd constant, Knuth's multiplier: any will do
 
 
 def mix64(values: np.ndarray) -> np.ndarray:
@@ -37,6 +38,34 @@ def permute(index: np.ndarray, n: int, keys: np.ndarray) -> np.ndarray:
         image[outside] = _feistel(image[outside], half, keys[outside])
         outside = image >= n
     return image.astype(np.int64)
+
+
+def permute_blocks(index: np.ndarray, n: int, block: int, keys: np.ndarray) -> np.ndarray:
+    """As `permute`, but neighbours stay near: blocks of `block` are permuted, and each in itself.
+
+    For storage where a random read costs more than a long one. Where n is no multiple of `block`,
+    the short block at the end goes among the others at a place that the key draws.
+
+    Args:
+        index, n, keys: as for `permute`.
+        block: at least 1, which is `permute` itself; n or more permutes one block.
+    """
+    if block == 1 or block >= n:
+        return permute(index, n, keys)
+    full, rest = divmod(n, block)
+    place = mix64(keys ^ _PLACE_KEY) % np.uint64(full + 1) if rest else np.full_like(keys, full)
+    start = place.astype(np.int64) * block  # where the short block begins
+    is_short = (index >= start) & (index < start + rest)
+    shifted = np.where(index >= start + rest, index - rest, index)
+    number, inside = np.divmod(np.where(is_short, 0, shifted), block)
+    number = permute(number, full, keys)
+    inner_keys = mix64(keys ^ mix64(number.astype(np.uint64) + np.uint64(1)))
+    image = number * block + permute(inside, block, inner_keys)
+    if is_short.any():
+        tail_keys = mix64(keys[is_short] ^ mix64(np.zeros(1, np.uint64)))
+        tail = permute(index[is_short] - start[is_short], rest, tail_keys)
+        image[is_short] = full * block + tail
+    return image
 
 
 def _feistel(values: np.ndarray, half: int, keys: np.ndarray) -> np.ndarray:

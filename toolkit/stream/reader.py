@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-from pathlib import Path
 
 from toolkit.core.errors import UserError
 
@@ -18,10 +17,10 @@ class RangeReader:
     """
 
     def __init__(self) -> None:
-        self._descriptors: dict[Path, int] = {}
+        self._descriptors: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def read(self, path: Path, offset: int, size: int) -> bytes:
+    def read(self, path: str, offset: int, size: int) -> bytes:
         """The `size` bytes at `offset`. Raises UserError when they cannot be had."""
         for attempt in range(RETRIES + 1):
             try:
@@ -44,13 +43,13 @@ class RangeReader:
                 os.close(descriptor)
             self._descriptors.clear()
 
-    def _descriptor(self, path: Path) -> int:
+    def _descriptor(self, path: str) -> int:
         with self._lock:
             if path not in self._descriptors:
                 self._descriptors[path] = os.open(path, os.O_RDONLY)
             return self._descriptors[path]
 
-    def _forget(self, path: Path) -> None:
+    def _forget(self, path: str) -> None:
         with self._lock:
             descriptor = self._descriptors.pop(path, None)
         if descriptor is not None:

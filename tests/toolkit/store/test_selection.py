@@ -37,7 +37,7 @@ def choose(triplets: Layout, cache: Path) -> Select:
 def picture_of(selection: Selection, row: int, role: str) -> bytes | None:
     """The bytes that the table points at."""
     values = selection.table.slice(row, 1).to_pylist()[0]
-    if values[f"{role}_shard"] is None:
+    if values[f"{role}_shard"] == -1:
         return None
     data = selection.shards[values[f"{role}_shard"]].read_bytes()
     return data[values[f"{role}_offset"] :][: values[f"{role}_size"]]
@@ -126,8 +126,8 @@ def test_a_missing_linked_sample_is_dropped_and_counted(
     rows = {row["key"]: row for row in selection.table.to_pylist()}
     assert list(rows) == ["none", "good", "other-role"]
     assert (selection.num_dropped, selection.lacking) == (3, ("nowhere", "paintings", "photos"))
-    assert rows["none"]["content_shard"] is None
-    assert rows["other-role"]["content_shard"] is None
+    assert rows["none"]["content_shard"] == -1
+    assert rows["other-role"]["content_shard"] == -1
     with pytest.raises(
         UserError, match=r"3 samples of made .* of nowhere and paintings and photos"
     ):

@@ -14,6 +14,7 @@ def make() -> Batch:
         keys=("a", ""),
         original_size=torch.zeros(2, 2, dtype=torch.int64),
         crop_offset=torch.zeros(2, 2, dtype=torch.int64),
+        flipped=torch.zeros(2, dtype=torch.bool),
     )
     return Batch(
         tasks=("main",),

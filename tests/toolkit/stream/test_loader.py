@@ -22,6 +22,7 @@ from toolkit.packing.dataset import pack
 from toolkit.store.layout import Layout
 from toolkit.store.samples import SampleReader
 from toolkit.store.selection import Selection, select
+from toolkit.stream.augment import Augment
 from toolkit.stream.batch import Batch
 from toolkit.stream.loader import Loader
 
@@ -387,3 +388,102 @@ def test_a_source_of_the_mix_without_a_selection_is_refused(
     selection = select("main", "targets", "true", triplets, tmp_path)
     with pytest.raises(UserError, match="fill50k"):
         Loader([selection], MIX, BATCH, SIZE, seed=0)
+
+
+# --- ranks, ends, limits
+
+
+def joined(parts: list[list[Batch]]) -> list[tuple[str, int, bytes, float]]:
+    """(key, seed, pixels, weight) of every sample, the ranks' slices put together again."""
+    batches = [batch for step in zip(*parts, strict=True) for batch in step]
+    return [
+        (b.keys[i], int(b.sample_seed[i]), b.images["target"].pixels[i].numpy().tobytes(),
+         float(b.weights[i]))
+        for b in batches for i in range(len(b))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("world", [1, 2, 4, 6])
+def test_the_ranks_together_are_one_stream(opened: Open, world: int) -> None:
+    whole = joined([take(opened(), 9)])
+    parts = [take(opened(rank=rank, world=world, workers=rank % 3), 9) for rank in range(world)]
+    assert joined(parts) == whole
+    sizes = [len(part[0]) for part in parts]
+    assert sum(sizes) == BATCH
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_every_rank_sees_both_tasks_at_batch_one(opened: Open) -> None:
+    for rank in range(4):
+        found = Counter(
+            batch.tasks[int(batch.task[0])]
+            for batch in take(opened(batch_size=4, rank=rank, world=4), 80)
+        )
+        assert set(found) == {"main", "fill50k"}
+        assert 8 <= found["fill50k"] <= 35
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("world", [1, 4])
+def test_an_end_fills_up_the_last_batch_at_weight_nothing(
+    opened: Open, workers: int, world: int
+) -> None:
+    stop = 2 * BATCH + 1
+    parts = [
+        list(opened(rank=rank, world=world, stop=stop, workers=workers)) for rank in range(world)
+    ]
+    assert {len(part) for part in parts} == {3}  # on every rank, so none waits for another
+    found = joined(parts)
+    assert len(found) == 3 * BATCH
+    assert [weight > 0 for *_, weight in found] == [True] * stop + [False] * (3 * BATCH - stop)
+    assert [x[:3] for x in found] == [x[:3] for x in joined([take(opened(), 3)])]
+
+
+def test_another_number_of_ranks_goes_on_where_the_first_stood(opened: Open) -> None:
+    straight = joined([take(opened(), 6)])
+    first = [opened(rank=rank, world=2) for rank in range(2)]
+    head = joined([take(loader, 4) for loader in first])
+    states = [json.loads(json.dumps(loader.state_dict())) for loader in first]
+    assert states[0] == states[1]
+    rest = [opened(rank=rank, world=3, workers=2) for rank in range(3)]
+    for loader in rest:
+        loader.load_state_dict(states[0])
+    assert head + joined([take(loader, 2) for loader in rest]) == straight
+
+
+def test_blocks_are_part_of_the_order(opened: Open) -> None:
+    assert joined([take(opened(block=4), 5)]) != joined([take(opened(), 5)])
+    loader = opened(block=4)
+    with pytest.raises(UserError, match="block was 1 and is 4"):
+        loader.load_state_dict(opened().state_dict())
+
+
+def test_what_is_random_about_a_sample_is_the_same_everywhere(opened: Open) -> None:
+    augment = Augment("random", least_scale=0.5, flip=0.5, caption_dropout=0.5)
+    whole = take(opened(augment=augment), 6)
+    assert len({tuple(b.images["target"].flipped.tolist()) for b in whole}) > 1
+    captions = [caption for batch in whole for caption in batch.captions]
+    assert 0 < captions.count("") < len(captions)
+    parts = [take(opened(augment=augment, rank=rank, world=3, workers=2), 6) for rank in range(3)]
+    assert joined(parts) == joined([whole])
+    again = [c for row in zip(*parts, strict=True) for batch in row for c in batch.captions]
+    assert again == captions
+
+
+def test_fewer_batches_are_decoded_ahead_where_memory_is_short(opened: Open) -> None:
+    one = BATCH * 3 * SIZE * SIZE * 3
+    assert opened(workers=2, prefetch=5).max_bytes_in_flight == 7 * one
+    capped = opened(workers=2, prefetch=5, max_bytes=3 * one + 7)
+    assert capped.prefetch == 1
+    assert capped.max_bytes_in_flight == 3 * one
+    assert digest(take(capped, 4)) == digest(take(opened(), 4))
+    with pytest.raises(UserError, match="take smaller batches or a larger cap"):
+        opened(workers=2, max_bytes=one)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"rank": 2, "world": 2}, {"rank": -1}, {"world": 7}, {"block": 0}]
+)
+def test_impossible_ranks_and_blocks_are_refused(opened: Open, wrong: dict[str, int]) -> None:
+    with pytest.raises(UserError):
+        opened(**wrong)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from toolkit.stream.order import mix64, permute
+from toolkit.stream.order import mix64, permute, permute_blocks
 
 SIZES = (1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 100, 255, 256, 257, 1000, 4096, 5000)
 
@@ -90,3 +90,46 @@ def test_neighbours_are_torn_apart() -> None:
 def test_the_order_is_the_recorded_one() -> None:
     """Resuming an old run on a new version must go on with the same samples."""
     assert whole(12, 2026).tolist() == [6, 8, 2, 9, 7, 1, 10, 4, 0, 11, 5, 3]
+
+
+# --- blocks
+
+
+def in_blocks(n: int, block: int, key: int) -> np.ndarray:
+    return permute_blocks(np.arange(n), n, block, np.full(n, key, np.uint64))
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 16, 100, 1000])
+@pytest.mark.parametrize("block", [1, 2, 3, 7, 16, 99, 5000])
+def test_blocks_are_a_permutation_too(n: int, block: int) -> None:
+    for key in range(20):
+        assert sorted(in_blocks(n, block, key).tolist()) == list(range(n))
+
+
+def test_blocks_stay_together_and_move_as_wholes() -> None:
+    image = in_blocks(1000, 16, 3)
+    runs = np.split(image // 16, np.flatnonzero(np.diff(image // 16)) + 1)
+    assert len(runs) == 63  # 62 whole blocks and one of 8
+    assert sorted(map(len, runs)) == [8] + [16] * 62
+    order = [run[0] for run in runs]
+    assert order != sorted(order)
+    assert any(np.any(np.diff(image[:16]) < 0) for _ in range(1))  # shuffled inside
+
+
+def test_the_short_block_may_stand_anywhere() -> None:
+    places = {int(np.flatnonzero(in_blocks(10, 4, key) >= 8)[0]) for key in range(200)}
+    assert places == {0, 4, 8}
+
+
+def test_one_by_one_equals_all_together_in_blocks() -> None:
+    keys = mix64(np.arange(100, dtype=np.uint64) % np.uint64(3))
+    together = permute_blocks(np.arange(100), 100, 7, keys)
+    single = [int(permute_blocks(np.array([i]), 100, 7, keys[i : i + 1])[0]) for i in range(100)]
+    assert together.tolist() == single
+
+
+def test_each_sample_is_equally_likely_to_come_first_in_blocks() -> None:
+    n, count = 12, 6000
+    keys = mix64(np.arange(count, dtype=np.uint64))
+    first = permute_blocks(np.zeros(count, np.int64), n, 4, keys)
+    assert stats.chisquare(np.bincount(first, minlength=n)).pvalue > 1e-4

@@ -1,0 +1,74 @@
+"""What is done to a sample: a pure function of its seed, so it is the same on every machine.
+
+The content and the target of a triplet show the same scene, so they are cut and flipped alike; the
+style is cut by itself.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from toolkit.core.errors import UserError
+from toolkit.core.keyed import key64
+
+_ALIGNED = {"target": "scene", "content": "scene", "style": "style"}
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The square that is cut out of a picture. left, top: 0 to 1, of the room that it has; scale:
+    its side as a part of the picture's shorter side; flipped: mirrored left to right."""
+
+    left: float = 0.5
+    top: float = 0.5
+    scale: float = 1.0
+    flipped: bool = False
+
+    def box(self, height: int, width: int) -> tuple[int, int, int]:
+        """(left, top, side) in pixels of a picture of that size."""
+        side = max(1, round(min(height, width) * self.scale))
+        return _place(self.left, width - side), _place(self.top, height - side), side
+
+
+@dataclass(frozen=True)
+class Augment:
+    """crop: the central square, or one anywhere; least_scale: the smallest side of a random crop,
+    as a part of the picture's shorter side; flip, caption_dropout: probabilities.
+
+    Raises UserError for a value out of range."""
+
+    crop: Literal["center", "random"] = "center"
+    least_scale: float = 1.0
+    flip: float = 0.0
+    caption_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "caption_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"--data.{name}={getattr(self, name)}: takes 0 to 1")
+        if not 0 < self.least_scale <= 1:
+            raise UserError(f"--data.least_scale={self.least_scale}: takes a number up to 1")
+
+    def cut(self, seed: int, role: str) -> Cut:
+        """How a picture of the sample with this seed is cut."""
+        scene = _ALIGNED[role]
+        flipped = uniform(seed, f"flip {scene}") < self.flip
+        if self.crop == "center":
+            return Cut(flipped=flipped)
+        scale = self.least_scale + (1 - self.least_scale) * uniform(seed, f"scale {scene}")
+        left, top = (uniform(seed, f"{side} {scene}") for side in ("left", "top"))
+        return Cut(left, top, scale, flipped)
+
+    def drops_caption(self, seed: int) -> bool:
+        """Whether the sample with this seed goes without its caption."""
+        return uniform(seed, "caption") < self.caption_dropout
+
+
+def _place(part: float, room: int) -> int:
+    """0 to room, equally likely for a uniform part; room // 2 for the middle."""
+    return max(0, math.ceil(part * (room + 1)) - 1)
+
+
+def uniform(seed: int, purpose: str) -> float:
+    """A number in [0, 1) for one purpose of one sample: 53 bits of `key64`, exact everywhere."""
+    return (key64(purpose, seed) >> 11) / (1 << 53)
