@@ -5,6 +5,7 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from toolkit.core.errors import UserError
+from toolkit.stream.augment import Augment
 
 
 @dataclass(frozen=True)
@@ -13,8 +14,10 @@ class DataConfig:
 
     mix: whole-number weights of tasks; `main` is the dataset named by `main`, any other task is
     the dataset of its own name. where: SQL condition on main; split and val_split: the values of
-    the column `split` to train on and to validate on. workers: decoding threads. prefetch: batches
-    decoded ahead.
+    the column `split` to train on and to validate on. crop, least_scale, flip, caption_dropout:
+    see toolkit/stream/augment.py. shuffle_block: samples that stay together when they are shuffled,
+    1 for none. workers: decoding threads. prefetch: batches decoded ahead. max_bytes: a cap on the
+    pixels in flight, for which fewer batches are decoded ahead.
     """
 
     mix: str = "main:3,fill50k:1"
@@ -23,8 +26,14 @@ class DataConfig:
     split: str = "train"
     val_split: str = "val"
     batch_size: int = 16
+    crop: Literal["center", "random"] = "center"
+    least_scale: float = 1.0
+    flip: float = 0.0
+    caption_dropout: float = 0.0
+    shuffle_block: int = 1
     workers: int = 2
     prefetch: int = 1
+    max_bytes: int = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,7 @@ class RunConfig:
 
 _LEAST = {
     "steps": 1, "threads": 1, "data.batch_size": 1, "data.workers": 0, "data.prefetch": 0,
+    "data.shuffle_block": 1, "data.max_bytes": 1,
     "optim.warmup_steps": 0, "optim.clip_grad_norm": 0, "optim.weight_decay": 0,
     "checkpoint.save_interval": 1, "checkpoint.keep": 1, "sample.sample_every": 1,
     "sample.num_pairs": 1, "sample.steps": 1, "sample.eval_every": 1, "sample.eval_size": 1,
@@ -97,5 +107,7 @@ def check_config(config: RunConfig) -> None:
         value = attrgetter(name)(config)
         if value < least:
             raise UserError(f"--{name}={value}: takes {least} or more")
+    data = config.data
+    Augment(data.crop, data.least_scale, data.flip, data.caption_dropout)  # checks its own ranges
     if config.optim.lr <= 0:
         raise UserError(f"--optim.lr={config.optim.lr}: takes a number above 0")

@@ -202,15 +202,23 @@ def _train(
 
 @contextmanager
 def _loader(settings: Any, selections: list[Any], needs: Any) -> Iterator[Any]:
+    from toolkit.stream.augment import Augment
     from toolkit.stream.loader import Loader
     from toolkit.stream.mix import parse_mix
 
     data = settings.data
     loader = Loader(
         selections, parse_mix(data.mix), data.batch_size, needs.size, settings.seed,
-        data.workers, data.prefetch, needs.roles,
+        data.workers, data.prefetch, needs.roles, block=data.shuffle_block,
+        augment=Augment(data.crop, data.least_scale, data.flip, data.caption_dropout),
+        max_bytes=data.max_bytes,
     )  # fmt: skip
     try:
+        ahead = f"{loader.prefetch} batches ahead" if data.workers else "no batch ahead"
+        print(
+            f"loader: {data.workers} threads, {ahead}, at most "
+            f"{loader.max_bytes_in_flight / 1e6:.1f} MB of pixels in flight"
+        )
         yield loader
     finally:
         loader.close()
