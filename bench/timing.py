@@ -65,9 +65,11 @@ def machine() -> dict[str, Any]:
 
 
 def write_results(name: str, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Prints the rows and keeps them as bench/results/NAME.json."""
+    """Prints the rows and keeps them as bench/results/NAME.json, unless the name is empty."""
     for row in rows:
         print(json.dumps(row))
+    if not name:
+        return
     path = Path(__file__).parent / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")

@@ -1,0 +1,184 @@
+"""One stream whatever the workers, the ranks and the kills: a table of hashes of it.
+
+    python -m bench.order [--steps=60] [--folder=/tmp/tessera-bench]
+
+The hardest stream there is: triplets and Fill50K 3:1, an SQL subset, random crops and flips, and a
+target that does not decode. Ranks are processes that meet by gloo, each with its slice of every
+global batch. A killed run gets `kill -9` on all its ranks at a random step, and goes on from the
+loader's last state. A cell hashes keys, pixels, seeds and captions of all steps, in order.
+"""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import fire
+
+from bench.timing import machine, write_results
+
+WORKERS, RANKS = (0, 1, 2, 4), (1, 2, 4)
+WHERE = "style in ('Cubism', 'Ukiyo_e', 'Impressionism')"
+BATCH, SIZE, SEED = 8, 64, 5
+
+
+def main(steps: int = 60, folder: str = "/tmp/tessera-bench", results: str = "order") -> None:
+    """Measures and keeps bench/results/RESULTS.json. Exit code 1 when the hashes differ."""
+    root = Path(folder) / "order"
+    data = _sample_data(root)
+    rows = []
+    for ranks in RANKS:
+        for workers in WORKERS:
+            cell: dict[str, Any] = {"ranks": ranks, "workers": workers}
+            cell["straight"] = stream_hash(root, data, steps, ranks, workers, None)
+            cell["killed"] = stream_hash(root, data, steps, ranks, workers, random.Random())
+            rows.append(cell)
+    values = {row[name] for row in rows for name in ("straight", "killed")}
+    rows.append({"name": "different hashes", "value": len(values)})
+    write_results(results, {**machine(), "steps": steps, "batch": BATCH, "where": WHERE}, rows)
+    if len(values) > 1:
+        raise SystemExit(1)
+
+
+def stream_hash(
+    root: Path, data: Path, steps: int, ranks: int, workers: int, killer: random.Random | None
+) -> str:
+    """The hash of a stream that real processes have read. killer: draws the step at which they are
+    killed, once; None lets them be."""
+    place = root / "run"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    if killer is not None:
+        step = killer.randrange(2, steps - 1)
+        processes = _start(place, data, steps, ranks, workers)
+        while _finished(place) < step and processes[0].poll() is None:
+            time.sleep(0.005)
+        for process in processes:
+            process.send_signal(signal.SIGKILL)
+        for process in processes:
+            process.wait()
+        if _finished(place) >= steps:
+            raise RuntimeError("the run ended before it could be killed: give more --steps")
+    for process in _start(place, data, steps, ranks, workers):
+        if process.wait():
+            raise RuntimeError(f"a rank failed: {(place / 'error').read_text()}")
+    lines = [line.split() for line in (place / "steps").read_text().splitlines()]
+    hashes = {int(step): value for step, value, _ in lines}  # a killed step may stand twice
+    if sorted(hashes) != list(range(steps)):
+        raise RuntimeError(f"{len(hashes)} of {steps} steps were read")
+    if not any(int(count) for *_, count in lines):
+        raise RuntimeError("the broken sample was not met: give more --steps")
+    whole = "".join(hashes[step] for step in range(steps))
+    return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+
+def _finished(place: Path) -> int:
+    try:
+        return int(json.loads((place / "state.json").read_text())["position"]) // BATCH
+    except (OSError, ValueError):
+        return 0
+
+
+def _start(
+    place: Path, data: Path, steps: int, ranks: int, workers: int
+) -> list[subprocess.Popen[bytes]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+              "WORLD_SIZE": str(ranks), "OMP_NUM_THREADS": "1"}  # fmt: skip
+    command = [sys.executable, "-m", "bench.order", "rank", str(place), str(data), str(steps),
+               str(workers)]  # fmt: skip
+    return [subprocess.Popen(command, env={**common, "RANK": str(r)}) for r in range(ranks)]
+
+
+def rank(place: str, data: str, steps: int, workers: int) -> None:
+    """One rank of one cell: started by `main`, not by hand."""
+    import torch.distributed as dist
+
+    from toolkit.store.layout import Layout
+    from toolkit.store.selection import select
+    from toolkit.stream.augment import Augment
+    from toolkit.stream.loader import Loader
+
+    dist.init_process_group("gloo")
+    number, world = dist.get_rank(), dist.get_world_size()
+    layout = Layout(Path(data) / "s", Path(data) / "m")
+    cache = Path(place) / f"selections-{number}"
+    selections = [
+        select("main", "teacher", WHERE, layout, cache),
+        select("fill50k", "fill50k", "true", layout, cache),
+    ]
+    loader = Loader(
+        selections, {"main": 3, "fill50k": 1}, BATCH, SIZE, SEED, workers=workers, rank=number,
+        world=world, augment=Augment("random", 0.5, 0.5, 0.1), stop=steps * BATCH,
+    )  # fmt: skip
+    state = Path(place) / "state.json"
+    if state.exists():
+        loader.load_state_dict(json.loads(state.read_text()))
+    for batch in loader:
+        step = loader.state_dict()["position"] // BATCH - 1
+        parts: list[Any] = [None] * world
+        dist.all_gather_object(parts, (_samples(batch), batch.num_substituted))
+        if number == 0:
+            digest = hashlib.sha256("".join(x for found, _ in parts for x in found).encode())
+            substituted = sum(count for _, count in parts)
+            with open(Path(place) / "steps", "a") as file:
+                file.write(f"{step} {digest.hexdigest()} {substituted}\n")
+            new = state.with_suffix(".new")
+            new.write_text(json.dumps(loader.state_dict()))
+            new.replace(state)
+        time.sleep(0.01)  # so that a kill finds it at work
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def _samples(batch: Any) -> list[str]:
+    """A hash of each sample of a batch: key, seed, caption, and every picture with its cut."""
+    found = []
+    for i in range(len(batch)):
+        digest = hashlib.sha256(repr((batch.keys[i], int(batch.sample_seed[i]), batch.captions[i],
+                                      float(batch.weights[i]))).encode())  # fmt: skip
+        for role in sorted(batch.images):
+            images = batch.images[role]
+            digest.update(images.pixels[i].contiguous().numpy().tobytes())
+            digest.update(repr((images.keys[i], images.crop_offset[i].tolist())).encode())
+        found.append(digest.hexdigest())
+    return found
+
+
+def _sample_data(root: Path) -> Path:
+    """The built-in sample data, one of whose targets is then overwritten."""
+    from toolkit.store.layout import Layout
+    from toolkit.store.manifest import read_manifest
+
+    data = root / "data"
+    layout = Layout(data / "s", data / "m")
+    if not (data / "done").exists():
+        subprocess.run(
+            [sys.executable, "-m", "toolkit.pack", f"--shards={layout.shards}",
+             f"--manifests={layout.manifests}"],
+            check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        row = next(r for r in read_manifest(layout.manifest("teacher", 0)) if r["style"] in WHERE)
+        picture = row["members"][0]
+        with open(layout.tar("teacher", 0), "r+b") as tar:
+            tar.seek(picture["offset"] + 200)
+            tar.write(bytes(picture["size"] - 200))
+        (data / "done").touch()
+    return data
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["rank"]:
+        rank(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+    else:
+        fire.Fire(main)
