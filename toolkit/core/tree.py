@@ -37,7 +37,8 @@ def walk_files(
                     continue
                 for name, is_folder in _entries(place):
                     if name.startswith("."):
-                        notes["hidden files"] += not is_folder and wanted(name)
+                        if not is_folder and wanted(name):
+                            notes["hidden files"] += 1
                     elif is_folder:
                         pending.append((inside + name, (*above, identity)))
                     elif wanted(name):

@@ -17,12 +17,18 @@ from toolkit.core.records import Link
 from toolkit.measures.hashes import perceptual_hash
 from toolkit.packing.card import write_card
 from toolkit.sources.webdataset import read_part
+from toolkit.store.card import read_card
 from toolkit.store.check import check_shard
 from toolkit.store.images import PictureError, picture_extension
 from toolkit.store.ingest import Picture, ingest
 from toolkit.store.keys import check_dataset_name, readable
 from toolkit.store.layout import PACK_FIRST, Layout
-from toolkit.store.manifest import write_manifest
+from toolkit.store.manifest import (
+    SHARD_SHA256,
+    manifest_metadata,
+    read_manifest,
+    write_manifest,
+)
 from toolkit.store.tar import Member
 from toolkit.store.tar_samples import TarSample, samples
 from toolkit.store.tar_walk import TarRefused
@@ -32,6 +38,10 @@ _TEXTS = (
     "protocol",
 )  # fmt: skip
 _LISTS = ("captions", "categories")
+_CHANGED = (
+    "its manifest is sound, the tar is not the one it was written for: run the command that packed "
+    "it again, or delete the manifest to believe the tar"
+)
 
 
 @dataclass(frozen=True)
@@ -59,8 +69,9 @@ def packed_names(layout: Layout) -> list[str]:
 def repair(layout: Layout, dataset: str) -> Repair:
     """Rebuilds the manifests of one dataset that are missing, unreadable, or do not fit their tar.
 
-    A tar must scan and decode cleanly to be believed. Sound manifests stay byte for byte. When all
-    are there again, dataset.json is written anew, by `repaired`.
+    A tar must scan and decode cleanly to be believed. Sound manifests stay byte for byte, and so
+    does one that can be read and says that its tar is another: the tar may be what changed. When
+    all are there again, dataset.json is written anew, by the same source as before or `repaired`.
 
     Raises:
         UserError: no such dataset, a folder that cannot be written, or somebody packing it.
@@ -79,7 +90,11 @@ def repair(layout: Layout, dataset: str) -> Repair:
     make_folders([folder])
     busy = f"another process is packing {dataset}: wait for it"
     with held(folder, busy), without_temporary([folder]):
+        made_by = _made_by(layout, dataset)
         for tar in wrong:
+            if _is_of_another_tar(listed[tar], tar):
+                hopeless.append((tar.stem, _CHANGED))
+                continue
             try:
                 rows = _rows(tar, dataset)
                 digest = sha256_of(tar)
@@ -94,8 +109,24 @@ def repair(layout: Layout, dataset: str) -> Repair:
             write_manifest(listed[tar], rows, identity, digest)
             rebuilt.append(tar.stem)
         if rebuilt and not hopeless:
-            write_card(layout, dataset, {"kind": "repaired"}, {})
+            write_card(layout, dataset, made_by, {})
     return Repair(tuple(rebuilt), tuple(hopeless))
+
+
+def _made_by(layout: Layout, dataset: str) -> dict[str, Any]:
+    """Where the dataset came from, so that it can be packed again under its name."""
+    try:
+        return {**read_card(layout, dataset)["made_by"], "repaired": True}
+    except (UserError, LookupError, TypeError):
+        return {"kind": "repaired"}
+
+
+def _is_of_another_tar(manifest: Path, tar: Path) -> bool:
+    try:
+        read_manifest(manifest)
+        return manifest_metadata(manifest).get(SHARD_SHA256) != sha256_of(tar).encode()
+    except (UserError, OSError):
+        return False
 
 
 def _tars(layout: Layout, dataset: str) -> list[Path]:

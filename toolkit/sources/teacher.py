@@ -79,7 +79,7 @@ class Teacher:
         """Pictures in the order of their paths; facts without a picture are noted."""
         notes = Counter() if notes is None else notes
         with Spool() as spool:
-            for record in records(self.meta) if self.meta else ():
+            for record in records(self.meta, notes) if self.meta else ():
                 name = next((str(record[c]) for c in _NAME_COLUMNS if record.get(c)), "")
                 stem = PurePosixPath(name.replace("\\", "/")).name
                 stem = stem.rpartition(".")[0] if is_picture(stem) else stem

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,20 +105,29 @@ def lines(path: Path) -> Iterator[tuple[int, Any]]:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
 
 
-def records(path: Path) -> Iterator[dict[str, Any]]:
+def records(path: Path, notes: Counter[str] | None = None) -> Iterator[dict[str, Any]]:
     """The records of a table: .csv with a header, .jsonl, or .json with a list of objects or with
-    one object a name, which becomes the record's `name`. What is no record is passed over.
+    one object a name, which becomes the record's `name`. What is no record is passed over and
+    noted, and so are rows of a CSV with missing or surplus fields, which are taken as they are.
 
     Raises UserError when the file cannot be read as what its name says.
     """
+    notes = Counter() if notes is None else notes
     if path.suffix == ".csv":
         try:
             with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-                yield from csv.DictReader(file)
+                for row in csv.DictReader(file, restkey="", strict=True):
+                    if "" in row or None in row.values():
+                        notes[f"rows of {path.name} with missing or surplus fields"] += 1
+                    yield row
         except (OSError, csv.Error) as error:
             raise UserError(f"cannot read {path}: {error}") from None
     elif path.suffix == ".jsonl":
-        yield from (value for _, value in lines(path) if isinstance(value, dict))
+        for _, value in lines(path):
+            if isinstance(value, dict):
+                yield value
+            else:
+                notes[f"lines of {path.name} that are no JSON object"] += 1
     elif _first_character(path) == "[":
         yield from items(path, "")
     else:

@@ -20,7 +20,7 @@ from toolkit.core.records import Ref, Source, Split
 from toolkit.store.images import PictureError, picture_extension
 from toolkit.store.keys import make_key, readable
 
-COLUMNS = ("id", "path", "artist", "style", "genre")
+COLUMNS = ("id", "path", "artist", "style", "genre", "title")
 
 
 class Paintings(Source, Protocol):
@@ -75,10 +75,12 @@ def prepare(
             except (PictureError, FileNotFoundError):
                 notes["paintings that cannot be read"] += 1
                 continue
-            texts = [facts[name] or "" for name in ("artist", "style", "genre")]
+            texts = [facts[name] or "" for name in COLUMNS[2:]]
             table.writerow([key, path.relative_to(folder).as_posix(), *map(readable, texts)])
             lists[facts["splits"][0]].write(f"{key}\n")
             count += 1
+    if left := sum(1 for _ in images.iterdir()) - count:
+        notes["files in images/ that meta.csv does not name"] += left
     return count
 
 

@@ -43,7 +43,7 @@ def paintings(src: Path, table: Path, notes: Counter[str]) -> Iterator[Found]:
     pictures that lie beside listed ones without being listed."""
     folders: set[str] = set()
     with Spool() as spool:
-        for row in records(table):
+        for row in records(table, notes):
             name, path = (str(row.get(column) or "").strip() for column in _PLACE)
             if not name or not path:
                 notes[f"rows of {table.name} without id or path"] += 1

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from toolkit.core.errors import UserError
 from toolkit.core.tree import stamp_of, walk_files
 from toolkit.store.images import is_picture
 from toolkit.store.keys import readable
@@ -22,13 +23,21 @@ def paintings(src: Path, ext: str, files: ListFiles | None, notes: Counter[str])
         for path in walk_files(src, is_picture, notes):
             yield _found(src, path, ext, None, {})
         return
+    found = 0
     with Lists(files, notes) as lists:
         for path in walk_files(src, is_picture, notes):
             place = "/".join(path.split("/")[-2:])
             listed = lists.find(place)
             if listed is None:
                 notes["pictures that no list names"] += 1
+            else:
+                found += 1
             yield _found(src, path, ext, listed, lists.classes(place, listed))
+        if not found:
+            raise UserError(
+                f"the lists name no picture of {src}: they go with ArtGAN's own folders, "
+                "style/artist_title.jpg; leave --lists away"
+            )
         if absent := lists.count_absent():
             notes["listed pictures that are absent"] += absent
 

@@ -16,6 +16,7 @@ from toolkit.core.records import Link, Record
 from toolkit.packing.dataset import pack
 from toolkit.packing.foreign import index_in_place
 from toolkit.packing.repair import Repair, packed_names, repair
+from toolkit.sources.folder import open_source as open_folder
 from toolkit.sources.webdataset import open_source
 from toolkit.store.check import check_card, check_shard
 from toolkit.store.layout import Layout
@@ -112,8 +113,35 @@ def test_failed_inputs_are_lost(
     assert (row["key"], row["source_id"], row["extra"]) == ("b", "b", None)
 
 
-def test_a_tar_that_was_replaced_by_a_sound_one_is_believed(tiny_layout: Layout) -> None:
+def test_a_sound_manifest_is_not_given_up_for_a_changed_tar(
+    tiny_layout: Layout, digests: Digests
+) -> None:
+    """A flipped byte that still decodes: only the manifest knows that it was another."""
+    flip_pixel(tiny_layout)
+    before = digests(tiny_layout)
+    done = repair(tiny_layout, "tiny")
+    assert done.rebuilt == ()
+    ((stem, why),) = done.hopeless
+    assert stem == "tiny-000001"
+    assert "run the command that packed it again, or delete the manifest" in why
+    assert digests(tiny_layout) == before
+
+
+def test_a_repaired_dataset_may_be_packed_again(tiny_layout: Layout, tiny_pictures: Path) -> None:
+    tiny_layout.manifest("tiny", 1).unlink()
+    assert repair(tiny_layout, "tiny").rebuilt == ("tiny-000001",)
+    made_by = json.loads(tiny_layout.card("tiny").read_text())["made_by"]
+    assert (made_by["kind"], made_by["src"], made_by["repaired"]) == ("folder", "pictures", True)
+    pack(open_folder(tiny_pictures), "tiny", tiny_layout, 4)
+    assert "repaired" not in json.loads(tiny_layout.card("tiny").read_text())["made_by"]
+
+
+def test_a_tar_that_was_replaced_by_a_sound_one_is_believed_without_its_manifest(
+    tiny_layout: Layout,
+) -> None:
     shutil.copy(tiny_layout.tar("tiny", 0), tiny_layout.tar("tiny", 2))
+    assert repair(tiny_layout, "tiny").rebuilt == ()
+    tiny_layout.manifest("tiny", 2).unlink()
     assert repair(tiny_layout, "tiny").rebuilt == ("tiny-000002",)
     first, last = (read_manifest(tiny_layout.manifest("tiny", i)) for i in (0, 2))
     assert [r["key"] for r in first] == [r["key"] for r in last]
@@ -128,6 +156,12 @@ def flip_caption(layout: Layout) -> None:
 def flip_picture(layout: Layout) -> None:
     row = read_manifest(layout.manifest("tiny", 1))[0]
     change_bytes(layout, row["members"][0]["offset"], b"XXXX")
+
+
+def flip_pixel(layout: Layout) -> None:
+    row = read_manifest(layout.manifest("tiny", 1))[0]
+    picture = row["members"][0]
+    change_bytes(layout, picture["offset"] + picture["size"] * 3 // 4, b"\x55")
 
 
 def change_bytes(layout: Layout, place: int, by: bytes) -> None:
@@ -175,6 +209,7 @@ def test_a_damaged_tar_is_not_believed(
     damage: Callable[[Layout], None], text: str, tiny_layout: Layout, digests: Digests
 ) -> None:
     damage(tiny_layout)
+    tiny_layout.manifest("tiny", 1).unlink()  # as long as it is there, the tar is not asked
     before = digests(tiny_layout)
     ((stem, why),) = repair(tiny_layout, "tiny").hopeless
     assert stem == "tiny-000001"

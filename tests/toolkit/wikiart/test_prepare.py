@@ -51,7 +51,7 @@ def test_links_to_pictures(tree: Path, tmp_path: Path) -> None:
     assert prepare(open_source(tree), out, "symlink") == len(NAMES)
     assert {path.name for path in out.iterdir()} == {"raw", "images", "meta.csv", "splits"}
     rows = table(out)
-    assert list(rows[0]) == ["id", "path", "artist", "style", "genre"]
+    assert list(rows[0]) == ["id", "path", "artist", "style", "genre", "title"]
     assert len({row["id"] for row in rows}) == len(NAMES)
     for row in rows:
         target = (out / row["path"]).resolve()

@@ -64,7 +64,10 @@ def test_rows_that_say_nothing_are_counted_and_lost_pictures_are_rows(
         file.write("lonely,,a,b,c\nlost,images/lost.jpg,a,b,c\n")
     notes: Counter[str] = Counter()
     assert len(list(open_source(folder).index(notes))) == 13
-    assert notes == {"rows of meta.csv without id or path": 1}
+    assert notes == {
+        "rows of meta.csv without id or path": 1,
+        "rows of meta.csv with missing or surplus fields": 2,  # both lack a title
+    }
     lost = next(r for r in rows_of(folder, tmp_path / "two") if r["key"] == "lost")
     assert (lost["status"], lost["cause"]) == ("failed", "unreadable")
 
