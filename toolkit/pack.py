@@ -5,6 +5,7 @@ Without arguments it makes the built-in sample data and packs it as the datasets
 """
 
 import os
+import re
 import resource
 import time
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ def main(
     check: Literal["full", "headers"] = "full",
     reencode: str | None = None,
     root: Path | None = None,
+    overwrite: bool = False,
     raw: Path | None = None,
     **options: str,
 ) -> None:
@@ -63,11 +65,12 @@ def main(
             it as JPEG of that quality, 95 otherwise.
         root: instead of SOURCE: pack what is there of data/coco, data/wikiart, data/teacher_out,
             dataset_cocostuff and dataset_fill50k below this folder.
+        overwrite: replace a dataset of the same name that was packed from other data.
         raw: also write the sample data as loose files below this folder.
     """
     layout, start = Layout(shards, manifests), time.monotonic()
     jobs = (os.cpu_count() or 1) if jobs is None else jobs
-    how = _How(jobs, samples_per_shard, limit, parse_policy(check, reencode))
+    how = _How(jobs, samples_per_shard, limit, parse_policy(check, reencode), overwrite)
     try:
         results = _results(source, src, name, root, raw, options, layout, how)
     except KeyboardInterrupt:
@@ -104,8 +107,8 @@ def _results(
                 f"say what {src} holds: python -m toolkit.pack SOURCE --src={src}, "
                 f"SOURCE one of {', '.join(source_kinds())}"
             )
-        if name is not None or how.limit is not None or how.policy != Policy():
-            raise UserError("--name, --limit, --check and --reencode go with a SOURCE")
+        if name is not None or how.limit is not None or how.policy != Policy() or how.overwrite:
+            raise UserError("--name, --limit, --check, --reencode, --overwrite go with a SOURCE")
         return pack_sample(layout, how.jobs, how.samples_per_shard or SAMPLE_SAMPLES_PER_SHARD)
     if raw is not None:
         raise UserError("--raw goes with the sample data: leave SOURCE away")
@@ -121,6 +124,7 @@ class _How:
     samples_per_shard: int | None
     limit: int | None
     policy: Policy
+    overwrite: bool
 
 
 def _pack_one(
@@ -133,16 +137,18 @@ def _pack_one(
     if isinstance(opened, WebDataset) and not opened.repack:
         if how.limit is not None or how.samples_per_shard is not None:
             raise UserError("--limit and --samples_per_shard go with --repack: tars stay whole")
-        return index_in_place(opened, dataset, layout, how.jobs, how.policy)
+        return index_in_place(opened, dataset, layout, how.jobs, how.policy, how.overwrite)
     if how.limit is not None:
         dataset += REHEARSAL  # so that it touches nothing that is there
     size = SAMPLES_PER_SHARD if how.samples_per_shard is None else how.samples_per_shard
-    return pack(opened, dataset, layout, size, how.jobs, how.limit, how.policy)
+    return pack(opened, dataset, layout, size, how.jobs, how.limit, how.policy, how.overwrite)
 
 
 def _name_of(src: Path) -> str:
+    """The last part of a path as a dataset's name."""
     name = src.resolve().name.lower()
-    return name.partition(".")[0] if src.is_file() else name
+    name = name.partition(".")[0] if src.is_file() else name
+    return re.sub(r"[^a-z0-9_-]+", "_", name).strip("_-")[:64] or "data"
 
 
 def pack_sample(layout: Layout, jobs: int, samples_per_shard: int) -> list[PackResult]:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -379,3 +380,56 @@ def test_two_interrupts_end_a_pack_at_once(gap_s: float, many: Path, layout: Lay
     assert packing.returncode == 130, err
     assert "interrupted" in err
     assert not layout.card("raw").exists()
+
+
+# --- other data under a name that is taken
+
+
+def test_another_folder_of_the_same_name_is_refused(
+    tiny_pictures: Path, tmp_path: Path, layout: Layout, pack: Pack, digests: Digests
+) -> None:
+    other = tmp_path / "other" / "pictures"
+    shutil.copytree(tiny_pictures, other)
+    for number, path in enumerate(sorted(other.rglob("*.jpg"))):
+        path.write_bytes(path.read_bytes() + bytes(number + 1))
+    pack("folder", f"--src={tiny_pictures}", layout)
+    before = digests(layout)
+    message = pack("folder", f"--src={other}", layout).refusal()
+    assert f"the dataset pictures was packed from {tiny_pictures}, not from {other}" in message
+    assert "--overwrite" in message
+    assert digests(layout) == before
+    assert pack("folder", f"--src={other}", "--overwrite", layout).code == 0
+    assert digests(layout) != before
+
+
+def test_a_moved_folder_is_packed_on(
+    tiny_pictures: Path, tmp_path: Path, layout: Layout, pack: Pack
+) -> None:
+    pack("folder", f"--src={tiny_pictures}", layout)
+    (tmp_path / "elsewhere").mkdir()
+    moved = tiny_pictures.rename(tmp_path / "elsewhere" / "pictures")
+    outcome = pack("folder", f"--src={moved}", layout)
+    assert outcome.out.splitlines()[1].split() == ["pictures", "12", "0", "1", "1"]
+    again = pack("folder", f"--src={moved}", layout)  # and is known there from now on
+    assert again.code == 0
+
+
+def test_other_data_are_replaced_only_on_request(
+    tiny_pictures: Path, layout: Layout, pack: Pack
+) -> None:
+    pack("folder", f"--src={tiny_pictures / 'cubism'}", "--name=x", layout)
+    other = ("folder", f"--src={tiny_pictures / 'sketch'}", "--name=x", layout)
+    assert "holds other data (folder cubism): choose another --name" in pack(*other).refusal()
+    assert pack(*other, "--overwrite").code == 0
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("My Pics", "my_pics"), ("é日本", "data"), ("-x-", "x"), ("A" * 90, "a" * 64)],
+)
+def test_a_name_is_made_of_any_folders(
+    folder: str, name: str, tiny_pictures: Path, tmp_path: Path, layout: Layout, pack: Pack
+) -> None:
+    src = tiny_pictures.rename(tmp_path / folder)
+    assert pack("folder", f"--src={src}", layout).code == 0
+    assert layout.datasets() == [name]

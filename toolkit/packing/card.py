@@ -27,8 +27,8 @@ def refuse_other_data(layout: Layout, dataset: str, made_by: dict[str, Any]) -> 
     if differs:
         origin = " ".join(str(old[name]) for name in ("kind", "part", "src") if name in old)
         raise UserError(
-            f"the dataset {dataset} holds other data ({origin}): choose another --name, or delete "
-            f"{layout.shards / dataset} and {layout.manifests / dataset} first"
+            f"the dataset {dataset} holds other data ({origin}): choose another --name, or give "
+            "--overwrite to replace it"
         )
 
 

@@ -4,6 +4,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 from toolkit.core.errors import UserError
 from toolkit.core.records import Source
@@ -23,6 +24,7 @@ def pack(
     jobs: int = 1,
     limit: int | None = None,
     policy: Policy = Policy(),  # noqa: B008 - frozen
+    overwrite: bool = False,
 ) -> PackResult:
     """Packs every input of `source` and writes the dataset's card.
 
@@ -37,6 +39,7 @@ def pack(
         jobs: processes, at least 1.
         limit: pack only the first inputs, at least 1, for a rehearsal.
         policy: how pictures are taken in.
+        overwrite: replace other data of this name.
 
     Raises:
         UserError: an unusable name, a folder that cannot be written, no input at all, or another
@@ -63,7 +66,9 @@ def pack(
             shard = (source, dataset, index, part, layout, identity, policy)
             yield Task(index, identity, part, partial(make_shard, *shard))
 
-    return write_dataset(layout, dataset, description, tasks(), jobs, notes)
+    src = getattr(source, "src", None)
+    origin = str(src.resolve()) if isinstance(src, Path) else ""
+    return write_dataset(layout, dataset, description, tasks(), jobs, notes, origin, overwrite)
 
 
 def _slices(inputs: Iterator[Input], size: int) -> Iterator[list[Input]]:

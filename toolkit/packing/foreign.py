@@ -53,7 +53,8 @@ class ForeignTar:
 
 
 def index_in_place(
-    source: WebDataset, dataset: str, layout: Layout, jobs: int = 1, policy: Policy = Policy()  # noqa: B008 - frozen
+    source: WebDataset, dataset: str, layout: Layout, jobs: int = 1, policy: Policy = Policy(),  # noqa: B008 - frozen
+    overwrite: bool = False,
 ) -> PackResult:  # fmt: skip
     """Writes a manifest for every tar of `source`, a link beside it, and the dataset's card.
 
@@ -65,6 +66,7 @@ def index_in_place(
         layout: the data folders.
         jobs: processes, at least 1.
         policy: how pictures are checked; a size to shrink them to is refused.
+        overwrite: replace other data of this name.
 
     Raises:
         UserError: an unusable name, a folder that cannot be written, no tar that can be used, or
@@ -85,12 +87,12 @@ def index_in_place(
 
     def tasks() -> Iterator[Task]:
         for tar in itertools.chain([first], tars):
-            link_atomic(layout.tar(dataset, tar.index), tar.path)
-            yield Task(
-                tar.index, tar.identity, (), partial(index_tar, tar, dataset, layout, policy)
-            )
+            make = partial(index_tar, tar, dataset, layout, policy)
+            link = partial(link_atomic, layout.tar(dataset, tar.index), tar.path)
+            yield Task(tar.index, tar.identity, (), make, link)
 
-    return write_dataset(layout, dataset, description, tasks(), jobs, notes)
+    origin = str(source.src.resolve())
+    return write_dataset(layout, dataset, description, tasks(), jobs, notes, origin, overwrite)
 
 
 def _refuse_own_tars(source: WebDataset, folder: Path) -> None:

@@ -48,6 +48,12 @@ def remember_inputs(layout: Layout, dataset: str, index: int, inputs: Sequence[I
         path.unlink(missing_ok=True)
 
 
+def origin_path(layout: Layout, dataset: str) -> Path:
+    """The file that tells from which folder a dataset was packed last; hidden, since manifests must
+    not depend on it."""
+    return layout.manifests / dataset / ".inputs" / "origin"
+
+
 def remove_surplus(layout: Layout, dataset: str, num_shards: int) -> None:
     """Removes what an earlier pack of more inputs, or a killed one, left behind the last shard."""
     wanted = {layout.manifest(dataset, index).stem for index in range(num_shards)}

@@ -1,16 +1,23 @@
 """What every pack has around its shards: folders, the lock, work over processes, the card."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.core.files import held, make_folders, without_temporary
+from toolkit.core.errors import UserError
+from toolkit.core.files import held, make_folders, without_temporary, write_atomic
 from toolkit.core.progress import Progress
 from toolkit.packing.card import refuse_other_data, write_card
 from toolkit.packing.plan import Input
-from toolkit.packing.resume import finished_shard, remember_inputs, remove_surplus
+from toolkit.packing.resume import (
+    finished_shard,
+    origin_path,
+    remember_inputs,
+    remove_surplus,
+)
 from toolkit.packing.shard import ShardSummary
 from toolkit.packing.workers import workers
 from toolkit.store.layout import Layout
@@ -19,12 +26,14 @@ from toolkit.store.layout import Layout
 @dataclass(frozen=True)
 class Task:
     """One shard that is wanted. identity: of all that decides its content; inputs: files whose
-    change makes it anew; make: writes it, in any process."""
+    change makes it anew; make: writes it, in any process; prepare: called in this one before it is
+    looked whether the shard is there."""
 
     index: int
     identity: str
     inputs: Sequence[Input]
     make: Callable[[], ShardSummary]
+    prepare: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,8 @@ def write_dataset(
     tasks: Iterator[Task],
     jobs: int,
     notes: Counter[str],
+    origin: str = "",
+    overwrite: bool = False,
 ) -> PackResult:
     """Makes the shards that are not there yet, removes those of an earlier pack that are no longer
     wanted, and writes the card.
@@ -59,12 +70,16 @@ def write_dataset(
         tasks: all shards, in their order.
         jobs: processes, at least 1.
         notes: what the source finds while `tasks` are walked.
+        origin: where the raw data lies on this machine; empty where that says nothing.
+        overwrite: replace other data of this name.
 
     Raises:
         UserError: other data under this name, a folder that cannot be written, or another process
             packing the same dataset.
     """
-    refuse_other_data(layout, dataset, description)
+    if not overwrite:
+        refuse_other_data(layout, dataset, description)
+        tasks = _refuse_another_folder(tasks, layout, dataset, origin)
     folders = (layout.shards / dataset, layout.manifests / dataset)
     make_folders(folders)
     busy = f"another process is packing {dataset} into {layout.manifests}: wait for it"
@@ -78,6 +93,10 @@ def write_dataset(
                 num_reused += not fresh
                 progress.advance(summary.num_ok + summary.num_failed)
         remove_surplus(layout, dataset, len(summaries))
+        if origin:
+            path = origin_path(layout, dataset)
+            path.parent.mkdir(exist_ok=True)
+            write_atomic(path, origin)
         write_card(layout, dataset, description, dict(sorted(notes.items())))
     causes: Counter[str] = Counter()
     for summary in summaries:
@@ -91,6 +110,28 @@ def write_dataset(
         num_reused,
         dict(sorted(notes.items())),
     )
+
+
+def _refuse_another_folder(
+    tasks: Iterator[Task], layout: Layout, dataset: str, origin: str
+) -> Iterator[Task]:
+    """Raises UserError where a finished dataset was packed from another folder, unless that has
+    only been moved: its first shard then stays as it is."""
+    try:
+        before = origin_path(layout, dataset).read_text("utf-8")
+    except OSError:
+        return tasks
+    if before == origin or not origin or not layout.card(dataset).exists():
+        return tasks
+    first, tar = next(tasks), layout.tar(dataset, 0)
+    is_gone = tar.is_symlink() and not tar.exists()  # a foreign tar: it was moved, or is lost
+    same = finished_shard(layout, dataset, first.index, first.identity, first.inputs)
+    if same is None and not is_gone:
+        raise UserError(
+            f"the dataset {dataset} was packed from {before}, not from {origin}: choose another "
+            "--name, or give --overwrite to replace it"
+        )
+    return itertools.chain([first], tasks)
 
 
 def _make(
@@ -107,6 +148,7 @@ def _make(
 
     with workers(jobs) as pool:
         for task in tasks:
+            task.prepare()
             done = finished_shard(layout, dataset, task.index, task.identity, task.inputs)
             if done is not None:
                 yield done, False

@@ -253,7 +253,7 @@ def test_another_shard_size_leaves_nothing_of_the_old_one(
     size: int, tiny_pictures: Path, tiny_layout: Layout, layout: Layout, digests: Digests
 ) -> None:
     pack(open_source(tiny_pictures), "tiny", layout, size)
-    result = pack(open_source(tiny_pictures), "tiny", tiny_layout, size)
+    result = pack(open_source(tiny_pictures), "tiny", tiny_layout, size, overwrite=True)
     assert result.num_reused == 0
     assert digests(tiny_layout) == digests(layout)
     assert_sound(tiny_layout, "tiny")
