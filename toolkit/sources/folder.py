@@ -2,9 +2,12 @@
 
 `<picture>.txt` holds one caption a line; `<picture>.json` an object whose keys may be caption (or
 text), captions, style, artist, genre, title, licence, categories and split; what else it holds is
-kept in the manifest's `extra`. A table for all of them, metadata.csv or metadata.jsonl as Hugging
-Face's ImageFolder has it, gives the same facts by the column file_name (or path). What lies beside
-a picture counts before the table. A picture's style is its parent folder's name (none at the top).
+kept in the manifest's `extra`. Tables metadata.csv or metadata.jsonl, in any folder, give the same
+facts for the pictures that their column file_name (or path) names from there, as Hugging Face's
+ImageFolder has it. What lies beside a picture counts before a table.
+
+A picture's style is its parent folder's name: none at the top, and none in a folder like train/ or
+validation/ with a table in it, whose name is the split then.
 """
 
 import json
@@ -27,6 +30,8 @@ from toolkit.store.records_io import facts_of, records
 _TABLES = ("metadata.csv", "metadata.jsonl")
 _FILE_COLUMNS = ("file_name", "path")
 _TEXT_FIELDS = ("style", "artist", "genre", "title", "licence", "split")
+_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val",
+           "validation": "val", "dev": "val", "test": "test"}  # fmt: skip
 
 
 def open_source(src: Path, metadata: Path | None = None) -> "Folder":
@@ -35,8 +40,8 @@ def open_source(src: Path, metadata: Path | None = None) -> "Folder":
 
     Args:
         src: the folder.
-        metadata: a table of facts, .csv, .jsonl or .json, whose column file_name or path names
-            files below src; metadata.csv or metadata.jsonl in src otherwise.
+        metadata: one table of facts, .csv, .jsonl or .json, whose column file_name or path names
+            files from src on; every metadata.csv and metadata.jsonl below src otherwise.
     """
     if not src.is_dir():
         raise UserError(f"there is no folder {src}: give an existing one with --src=DIR")
@@ -44,73 +49,81 @@ def open_source(src: Path, metadata: Path | None = None) -> "Folder":
     if first is None:
         known = ", ".join(sorted(PICTURE_EXTENSIONS))
         raise UserError(f"no pictures in {src}: expected files ending in {known}")
-    table = metadata or next((src / name for name in _TABLES if (src / name).is_file()), None)
-    if table is not None and not _file_of(next(records(table), {})):
-        raise UserError(f"{table} has no row with file_name or path: it names files below {src}")
-    return Folder(src, table, picture_extension(first) or "jpg")
+    if metadata is not None and not _file_of(next(records(metadata), {})):
+        raise UserError(f"{metadata} has no row with file_name or path: it names files below {src}")
+    return Folder(src, metadata, picture_extension(first) or "jpg")
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A tree of pictures. metadata: a table of facts; ext: the one picture extension that the
-    whole dataset gets."""
+    """A tree of pictures. metadata: the one table of facts, where it is not to be looked for; ext:
+    the one picture extension that the whole dataset gets."""
 
     src: Path
     metadata: Path | None = None
     ext: str = "jpg"
 
     def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
-        """Pictures in the order of their paths; rows of the table without a picture are noted."""
-        if self.metadata is None:
-            for path in walk_files(self.src, is_picture, notes):
-                yield self._ref(path, {})
-            return
+        """Pictures in the order of their paths; rows of tables without a picture are noted, and
+        tables that name no files."""
         notes = Counter() if notes is None else notes
+        tables = dict(self._tables())
+        splits = {folder: _SPLITS[x] for folder in tables
+                  if (x := folder.rpartition("/")[2].lower()) in _SPLITS}  # fmt: skip
         with Spool() as spool:
-            for row in records(self.metadata):
-                facts = {k: v for k, v in row.items() if k and v not in (None, "")}
-                spool.add("facts", [(_file_of(row), facts)])
+            for folder, table in tables.items():
+                _read_table(spool, folder, table, splits.get(folder), notes)
             for path in walk_files(self.src, is_picture, notes):
-                spool.add("pictures", [(path, None)])
-                found = spool.get("facts", path)
-                yield self._ref(path, found[-1] if found else {})
-            unmatched = sum(1 for _ in spool.missing("facts", "pictures"))
+                folder = path.rpartition("/")[0]
+                style = None if folder in splits else folder.rpartition("/")[2] or None
+                found = spool.get("facts", path) if tables else []
+                if found:
+                    spool.add("pictures", [(path, None)])
+                yield self._ref(path, found[-1] if found else {}, style)
+            unmatched = sum(1 for _ in spool.missing("facts", "pictures")) if tables else 0
         if unmatched:
-            notes[f"rows of {self.metadata.name} without a picture"] += unmatched
+            notes["rows of tables without a picture"] += unmatched
 
-    def _ref(self, path: str, facts: dict[str, Any]) -> Ref:
+    def _tables(self) -> Iterator[tuple[str, Path]]:
+        """Folders below src, and the table in each."""
+        if self.metadata is not None:
+            yield "", self.metadata
+            return
+        for name in walk_files(self.src, lambda name: name in _TABLES):
+            yield name.rpartition("/")[0], self.src / name
+
+    def _ref(self, path: str, facts: dict[str, Any], style: str | None) -> Ref:
         bare = os.path.splitext(self.src / path)[0]
         stamps = {ending: stamp_of(bare + ending) for ending in (".txt", ".json")}
         beside = [ending for ending, found in stamps.items() if found]
         stamp = " ".join(filter(None, [stamp_of(self.src / path), *stamps.values()]))
         if facts:
-            facts = {name: facts[name] for name in facts if name not in _FILE_COLUMNS}
             stamp = f"{stamp} {key64('folder', json.dumps(facts, sort_keys=True)):x}"
         # a.png beside a.jpg: only pictures of the dataset's own extension go by their stem
         stem, _, literal = readable(path).rpartition(".")
         key = stem if literal == self.ext else ""
-        return Ref(readable(path), [path, facts, beside], stamp, key)
+        return Ref(readable(path), [path, facts, beside, style], stamp, key)
 
     def read(self, ref: Ref) -> Record:
         """The picture's bytes with its captions and facts."""
-        path, listed, endings = self.src / ref.locator[0], dict(ref.locator[1]), ref.locator[2]
+        name, listed, endings, folder = ref.locator
+        path, listed = self.src / name, dict(listed)
         beside = facts_of(path) if ".json" in endings else {}
         lines = _lines(path.with_suffix(".txt")) if ".txt" in endings else ()
         told = [_captions(beside), lines, _captions(listed)]
         facts = {**listed, **beside}
-        parent = path.parent.name if path.parent != self.src else None
         texts = {name: _text(facts.pop(name, None)) for name in _TEXT_FIELDS}
-        style = texts.pop("style") or parent
+        split = texts["split"]
         return Record(
             members={self.ext: path.read_bytes()},
             captions=next(filter(None, told), ()),
             categories=_texts(facts.pop("categories", None)),
-            style=style,
+            style=texts["style"] or folder,
             artist=texts["artist"],
             genre=texts["genre"],
             title=texts["title"],
             licence=texts["licence"],
-            split=texts["split"],
+            split=_SPLITS.get((split or "").lower(), split),
             extra=facts,
         )
 
@@ -118,6 +131,22 @@ class Folder:
         """Kind and folder name; the place on this machine is left out on purpose."""
         described = {"kind": "folder", "src": self.src.resolve().name, "ext": self.ext}
         return described | ({"metadata": self.metadata.name} if self.metadata else {})
+
+
+def _read_table(
+    spool: Spool, folder: str, table: Path, split: str | None, notes: Counter[str]
+) -> None:
+    """Adds a table's rows under the paths that they name; split: theirs where they tell none."""
+    inside, named = (f"{folder}/" if folder else ""), 0
+    for row in records(table, notes):
+        if not (file := _file_of(row)):
+            continue
+        told = {k: v for k, v in row.items() if k and v not in (None, "")}
+        facts = {k: v for k, v in told.items() if k not in _FILE_COLUMNS}
+        spool.add("facts", [(inside + file, {**({"split": split} if split else {}), **facts})])
+        named += 1
+    if not named:
+        notes[f"{inside}{table.name}: not used, no row has file_name or path"] += 1
 
 
 def _file_of(row: Mapping[str, Any]) -> str:

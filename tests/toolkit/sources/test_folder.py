@@ -35,7 +35,7 @@ def fill(tree: Path, *names: str) -> None:
 def read(source: Folder, path: str) -> Record:
     """What a source reads of one picture, which need not be there any more."""
     found = {ref.source_id: ref for ref in source.index()}
-    return source.read(found.get(path, Ref(path, [path, {}, []])))
+    return source.read(found.get(path, Ref(path, [path, {}, [], None])))
 
 
 def ids(tree: Path) -> list[str]:
@@ -224,8 +224,7 @@ def test_a_table_tells_of_all_pictures(
     assert found["a.jpg"].extra == {"year": "1911"}
     assert (found["Cubism/b.jpg"].style, found["Cubism/b.jpg"].artist) == ("Orphism", None)
     assert found["c.jpg"].captions == ("beside",)
-    assert notes == {f"rows of {name} without a picture": 1}
-    assert source.describe()["metadata"] == name
+    assert notes == {"rows of tables without a picture": 1}
 
 
 def test_what_lies_beside_a_picture_counts_before_the_table(tree: Path) -> None:
@@ -255,8 +254,56 @@ def test_a_changed_row_changes_the_stamp_of_its_picture_only(tree: Path) -> None
 
 
 @pytest.mark.parametrize("text", ["", "name,text\na.jpg,hello\n"])
-def test_a_table_that_names_no_files_is_one_line(tree: Path, text: str) -> None:
+def test_a_table_that_names_no_files_is_noted_or_refused(tree: Path, text: str) -> None:
     fill(tree, "a.jpg")
     (tree / "metadata.csv").write_text(text)
+    notes: Counter[str] = Counter()
+    assert len(list(open_source(tree).index(notes))) == 1
+    assert notes == {"metadata.csv: not used, no row has file_name or path": 1}
     with pytest.raises(UserError, match=r"metadata\.csv has no row with file_name or path"):
-        open_source(tree)
+        open_source(tree, tree / "metadata.csv")
+
+
+def test_split_folders_with_tables_are_hugging_faces(
+    tmp_path: Path, encode: Encode, make_picture: MakePicture
+) -> None:
+    """The captions that `datasets` itself reads, split by split."""
+    import datasets
+
+    tree = tmp_path / "hf"
+    for split, count in (("train", 3), ("validation", 2), ("test", 1)):
+        (tree / split / "deep").mkdir(parents=True)
+        names = [f"deep/{i}.png" if i == 1 else f"{i}.png" for i in range(count)]
+        for i, name in enumerate(names):
+            (tree / split / name).write_bytes(encode(make_picture(i), "PNG"))
+        rows = [{"file_name": name, "text": f"{split} {name}"} for name in names]
+        (tree / split / "metadata.jsonl").write_text(in_jsonl(rows))
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(tree), cache_dir=tmp_path / "cache")
+    expected = {
+        (split.replace("validation", "val"), text)
+        for split, part in loaded.items() for text in part["text"]
+    }  # fmt: skip
+    source = open_source(tree)
+    found = [source.read(ref) for ref in source.index()]
+    assert {(record.split, record.captions[0]) for record in found} == expected
+    assert {record.style for record in found} == {None, "deep"}
+
+
+def test_lines_that_are_no_records_are_counted(tree: Path) -> None:
+    fill(tree, "a.jpg", "b.jpg")
+    text = '{"file_name": "a.jpg", "text": "a"}\n{"file_name": "b.jpg", "text": "b"\n[1]\n'
+    (tree / "metadata.jsonl").write_text(text)
+    notes: Counter[str] = Counter()
+    list(open_source(tree).index(notes))
+    assert notes == {"lines of metadata.jsonl that are no JSON object": 2}
+
+
+def test_rows_of_another_length_are_counted(tree: Path) -> None:
+    fill(tree, "a.jpg", "b.jpg", "c.jpg")
+    (tree / "metadata.csv").write_text("file_name,text\na.jpg,a\nb.jpg\nc.jpg,one,two\n")
+    notes: Counter[str] = Counter()
+    list(open_source(tree).index(notes))
+    assert notes == {"rows of metadata.csv with missing or surplus fields": 2}
+    (tree / "metadata.csv").write_text('file_name,text\na.jpg,"open\nb.jpg,b\n')
+    with pytest.raises(UserError, match="unexpected end of data"):
+        list(open_source(tree).index())
