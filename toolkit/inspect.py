@@ -5,13 +5,14 @@ python -m toolkit.inspect show wikiart/impressionism-003 --out=/tmp/look
 python -m toolkit.inspect stats --datasets=wikiart
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
 from toolkit.core.show import show as show_rows
-from toolkit.store.catalog import Catalog
+from toolkit.store.catalog import Catalog, print_gaps
 from toolkit.store.layout import Layout
 
 Format = Literal["table", "json", "csv"]
@@ -34,6 +35,7 @@ def ls(
     """
     layout = Layout(shards, manifests)
     catalog = Catalog(layout, [dataset] if dataset else None)
+    print_gaps(catalog)
     unit = "shard" if dataset else "dataset"
     found = catalog.rows(
         f"SELECT {unit}, dataset, count(*) FILTER (status = 'ok'), "
@@ -62,7 +64,7 @@ def show(
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
-    from toolkit.store.samples import SampleReader, read_member
+    from toolkit.store.samples import SampleReader
 
     layout = Layout(shards, manifests)
     dataset, slash, key = sample.partition("/")
@@ -79,13 +81,26 @@ def show(
     for member in row["members"] or ():
         print(f"member           {member['ext']}: {member['size']} bytes at {member['offset']}")
     if out is not None:
-        from toolkit.core.files import make_folder
+        _save(layout, row, out)
 
-        make_folder(out)
-        for member in row["members"] or ():
-            path = out / f"{key}.{member['ext']}"
-            path.write_bytes(read_member(layout, row, member))
-            print(f"written          {path}")
+
+def _save(layout: Layout, row: dict[str, Any], out: Path) -> None:
+    from toolkit.core.files import make_folder
+    from toolkit.store.samples import read_member
+
+    if not row["members"]:
+        raise UserError(f"nothing to write: {row['source_id']} was not packed ({row['error']})")
+    make_folder(out)
+    for member in row["members"]:
+        data = read_member(layout, row, member)
+        if member["sha256"] not in (None, hashlib.sha256(data).hexdigest()):
+            raise UserError(
+                f"the {member['ext']} of {row['dataset']}/{row['key']} is not what the manifest "
+                f"says: python -m toolkit.verify {row['dataset']} tells what is wrong"
+            )
+        path = out / f"{row['key']}.{member['ext']}"
+        path.write_bytes(data)
+        print(f"written          {path}")
 
 
 def stats(
@@ -96,7 +111,7 @@ def stats(
     manifests: Path = Path("manifests"),
     format: Format = "table",
 ) -> None:
-    """Counts, sizes and gaps per dataset: what a run would see of it.
+    """Counts, sizes and gaps per dataset; rows without a split count as train.
 
     Args:
         where: an SQL expression; only rows for which it holds are counted.
@@ -106,12 +121,13 @@ def stats(
         format: table, json or csv.
     """
     catalog = Catalog(Layout(shards, manifests), list(datasets) if datasets else None)
+    print_gaps(catalog)
     condition = catalog.expression(where.strip() or "true", "where")
     columns = {
         "rows": "count(*)",
         "ok": "count(*) FILTER (status = 'ok')",
         "failed": "count(*) FILTER (status <> 'ok')",
-        "train": "count(*) FILTER (split = 'train')",
+        "train": "count(*) FILTER (split = 'train' OR split IS NULL)",
         "val": "count(*) FILTER (split = 'val')",
         "test": "count(*) FILTER (split = 'test')",
         "min_px": "min(least(width, height))",

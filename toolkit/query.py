@@ -13,7 +13,7 @@ from typing import Literal
 from toolkit.core.command import run
 from toolkit.core.errors import UserError, one_line
 from toolkit.core.show import show
-from toolkit.store.catalog import Catalog, without_rehearsals
+from toolkit.store.catalog import Catalog, print_gaps, without_rehearsals
 from toolkit.store.layout import Layout
 
 DEFAULT_COLUMNS = "dataset, key, split, style, artist, width, height, caption"
@@ -52,8 +52,14 @@ def main(
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
+    if out is not None and (format != "table" or out.suffix != ".parquet"):
+        raise UserError(
+            f"--out={out} writes Parquet: name it NAME.parquet and leave --format away; for other "
+            "forms write --format=csv > FILE"
+        )
     layout = Layout(shards, manifests)
     catalog = Catalog(layout, list(datasets) if datasets else without_rehearsals(layout))
+    print_gaps(catalog)
     condition, all_inputs = _condition(catalog, where)
     if count:
         number = catalog.rows(f"SELECT count(*) FROM samples WHERE {condition}")[0][0]

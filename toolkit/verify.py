@@ -12,6 +12,7 @@ from toolkit.core.command import run
 from toolkit.core.errors import UserError
 from toolkit.core.progress import Progress
 from toolkit.packing.repair import packed_names, repair
+from toolkit.store.catalog import no_dataset
 from toolkit.store.check import (
     Problem,
     check_card,
@@ -22,6 +23,8 @@ from toolkit.store.check import (
     find_orphans,
 )
 from toolkit.store.layout import Layout
+
+MAX_SHOWN = 10  # problems of one shard
 
 
 def main(
@@ -47,9 +50,15 @@ def main(
     layout = Layout(shards, manifests)
     if repair_manifest:
         _repair(layout, dataset)
+    has_tars = dataset is not None and any((layout.shards / dataset).glob("*.tar"))
+    if dataset is not None and has_tars and not layout.manifests_of(dataset):
+        raise UserError(
+            f"{dataset} has tars and no manifest: pack it again, or rebuild its manifests with "
+            f"python -m toolkit.verify --repair_manifest {dataset}"
+        )
     names = layout.datasets()
     if dataset is not None and dataset not in names:
-        raise UserError(f"there is no dataset {dataset!r}: packed are {', '.join(names)}")
+        raise UserError(no_dataset(dataset, names))
     names = [dataset] if dataset else names
     work = [(name, path) for name in names for path in layout.manifests_of(name)]
     if sample is not None and sample < 1:
@@ -57,26 +66,39 @@ def main(
     if sample is not None:
         work = sorted(random.Random(0).sample(work, min(sample, len(work))))
     problems: list[Problem] = []
-    num_samples = 0
+    num_samples = num_problems = 0
     with Progress(len(work), "verify", "shards") as progress:
         for name, path in work:
             checked, here = check_shard(layout, name, path)
             num_samples += checked
-            problems += here
+            num_problems += len(here)
+            problems += _shortened(here, f"{name}/{path.stem}")
             progress.advance()
+    others: list[Problem] = []
     for name in names:
-        problems += find_duplicates(layout, name)
-        problems += find_orphans(layout, name)
-        problems += find_lost_links(layout, name)
-        problems += check_card(layout, name)
+        others += find_duplicates(layout, name)
+        others += find_orphans(layout, name)
+        others += find_lost_links(layout, name)
+        others += check_card(layout, name)
     if dataset is None:
-        problems += find_orphaned_datasets(layout)
+        others += find_orphaned_datasets(layout)
+    problems, num_problems = problems + others, num_problems + len(others)
     for problem in problems:
         print(f"{problem.where}: {problem.what}")
-    found = f"{len(problems)} {'problem' if len(problems) == 1 else 'problems'}"
+    found = f"{num_problems} {'problem' if num_problems == 1 else 'problems'}"
     print(f"{num_samples} samples in {len(work)} shards checked, {found}")
     if problems:
-        raise UserError(f"{found} found: pack what is named above again")
+        raise UserError(
+            f"{found} found: the command that packed what is named above mends it, byte for byte "
+            "where the raw data are as they were"
+        )
+
+
+def _shortened(problems: list[Problem], where: str) -> list[Problem]:
+    left = len(problems) - MAX_SHOWN
+    if left <= 0:
+        return problems
+    return [*problems[:MAX_SHOWN], Problem(where, f"{left} more problems of this shard")]
 
 
 def _repair(layout: Layout, dataset: str | None) -> None:

@@ -89,7 +89,7 @@ def test_stats_count_what_is_there(inspect: Inspect) -> None:
         "rows", "ok", "failed", "train", "val", "test", "min_px", "max_px", "styles", "artists",
         "captioned", "same_bytes", "same_phash",
     )} == {
-        "rows": 3, "ok": 2, "failed": 1, "train": 1, "val": 1, "test": 0, "min_px": 40,
+        "rows": 3, "ok": 2, "failed": 1, "train": 2, "val": 1, "test": 0, "min_px": 40,
         "max_px": 64, "styles": 2, "artists": 1, "captioned": 1, "same_bytes": 1, "same_phash": 1,
     }  # fmt: skip
     assert found["targets"]["captioned"] == 13

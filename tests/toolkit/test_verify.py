@@ -26,6 +26,7 @@ from toolkit.verify import main
 
 Verify = Callable[..., tuple[int, list[str]]]
 
+ORPHAN = "a tar without a manifest: pack again, or rebuild it with --repair_manifest"
 CARD_DIFFERS = "tiny: dataset.json does not match the manifests"
 
 
@@ -117,17 +118,35 @@ def test_swapped_tars_are_found(tiny_layout: Layout, verify: Verify) -> None:
     one.write_bytes(other.read_bytes())
     other.write_bytes(data)
     _, problems = verify(tiny_layout)
-    for name in ("tiny-000000", "tiny-000002"):
-        assert f"tiny/{name}: the tar's sha256 is not the one in the manifest" in problems
-    for index in (0, 2):
-        key = first_row(tiny_layout, index)["key"]
-        assert f"tiny/{key}: jpg is not at the offset of the manifest" in problems
-        assert f"tiny/{key}: jpg is in the tar, not in the manifest" in problems
+    assert problems == [
+        f"tiny/tiny-00000{here}: its tar is that of tiny-00000{there}: swapped, or copied over it"
+        for here, there in ((0, 2), (2, 0))
+    ]
+
+
+def test_a_shard_full_of_problems_is_shortened(
+    toy_source: type, encode: Any, make_picture: Any, tmp_path: Path, call: Callable[..., Any]
+) -> None:
+    layout = Layout(tmp_path / "shards", tmp_path / "manifests")
+    pictures = {f"p{index}": Record({"jpg": encode(make_picture(index))}) for index in range(14)}
+    pack(toy_source("many", pictures), "many", layout, 20)
+    tar = layout.tar("many", 0)
+    data = bytearray(tar.read_bytes())
+    for row in read_manifest(layout.manifest("many", 0)):
+        data[row["members"][0]["offset"] + 30] ^= 255
+    tar.write_bytes(data)
+    code, out, err = call(main, layout)
+    *problems, total = out.splitlines()
+    assert code == 2
+    assert len(problems) == 11
+    assert problems[-1] == "many/many-000000: 5 more problems of this shard"
+    assert total == "14 samples in 1 shards checked, 15 problems"
+    assert "error: 15 problems found" in err
 
 
 def test_an_orphan_tar_is_found(tiny_layout: Layout, verify: Verify) -> None:
     shutil.copy(tiny_layout.tar("tiny", 0), tiny_layout.tar("tiny", 9))
-    assert verify(tiny_layout)[1] == ["tiny/tiny-000009: a tar without a manifest"]
+    assert verify(tiny_layout)[1] == [f"tiny/tiny-000009: {ORPHAN}"]
     assert verify(tiny_layout, "tiny", "--sample=1")[0] == 2
 
 
@@ -274,8 +293,8 @@ def test_lost_links_are_found_and_counted(
 def test_tars_of_a_dataset_without_manifests_are_found(triplets: Layout, verify: Verify) -> None:
     shutil.rmtree(triplets.manifests / "circles")
     assert verify(triplets)[1] == [
-        "circles/circles-000000: a tar without a manifest",
-        "circles/circles-000001: a tar without a manifest",
+        f"circles/circles-000000: {ORPHAN}",
+        f"circles/circles-000001: {ORPHAN}",
     ]
     assert verify(triplets, "photos")[1] == []
 
@@ -298,7 +317,12 @@ def test_the_real_command(run_command: Any, tiny_layout: Layout, tmp_path: Path)
     assert done.returncode == 2
     assert "tiny/extra: json is in the tar, not in the manifest" in done.stdout
     last = done.stderr.splitlines()[-1]
-    assert last == "error: 2 problems found: pack what is named above again"
+    assert last == (
+        "error: 2 problems found: the command that packed what is named above mends it, byte for "
+        "byte where the raw data are as they were"
+    )
     assert "Traceback" not in done.stderr
     done = run_command("toolkit.verify", "tinny", cwd=tmp_path)
-    assert done.stderr == "error: there is no dataset 'tinny': packed are tiny\n"
+    assert (
+        done.stderr == "error: there is no dataset 'tinny': packed are tiny; did you mean tiny?\n"
+    )

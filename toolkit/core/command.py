@@ -21,6 +21,7 @@ from typing import Any
 from toolkit.core.coerce import FALSE, TRUE, coerce
 from toolkit.core.errors import UserError, one_line
 
+_FEW = 8  # flags that are worth listing
 Command = Callable[..., None]
 Fields = Callable[[list[str]], tuple[str, Mapping[str, str]]]
 
@@ -128,7 +129,8 @@ def _bind(
         texts[flag] = text
     for slot in parameters.values():
         if slot.default is slot.empty and slot.name not in texts:
-            raise UserError(f"{slot.name} is missing: see {name} --help")
+            shown = slot.name if slot.kind == slot.POSITIONAL_OR_KEYWORD else f"--{slot.name}=…"
+            raise UserError(f"{shown} is missing: see {name} --help")
     return texts
 
 
@@ -176,7 +178,8 @@ def _suggest_flag(flag: str, plain: Iterable[str], dotted: list[str]) -> str:
     found = by_leaf or near or in_group
     if found:
         return f"did you mean {' or '.join(f'--{name}' for name in found[:3])}?"
-    return f"known: {', '.join(plain)}{' and the fields listed by --help' if dotted else ''}"
+    known = [*plain, *dotted] if len(dotted) <= _FEW else [*plain, "the fields listed by --help"]
+    return f"known: {', '.join(known)}"
 
 
 def _fields_help(fields: tuple[str, Mapping[str, str]]) -> str:

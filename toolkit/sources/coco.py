@@ -69,6 +69,8 @@ class Coco:
         """Pictures in the order of their paths, each with its annotations; pictures without a
         caption and annotated images without a picture are noted."""
         notes = Counter() if notes is None else notes
+        if not self.captions:
+            notes["no captions_*.json was found: name it with --captions=FILE"] += 1
         with Spool() as spool:
             for number, path in enumerate((*self.captions, *self.categories)):
                 _read_annotations(spool, path, str(number), notes)

@@ -82,7 +82,8 @@ def open_source(
         return Wikiart(root, name, "rows", _first_extension(root), None, recorded)
     if first is None:
         raise UserError(
-            f"no paintings in {place}: expected Parquet files or style/artist_title.jpg"
+            f"no paintings in {place}: expected Parquet or Arrow files, style/artist_title.jpg, or "
+            "meta.csv; ArtGAN's lists go with --lists"
         )
     files = _lists_of(place, lists)
     return Wikiart(place, name, "tree", picture_extension(first) or "jpg", files, recorded)

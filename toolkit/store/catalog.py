@@ -2,11 +2,13 @@
 
 import difflib
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from toolkit.core.errors import UserError, one_line
+from toolkit.store.card import read_card
 from toolkit.store.expressions import check_expression, columns_of
 from toolkit.store.layout import Layout
 
@@ -45,7 +47,7 @@ class Catalog:
         known = self.layout.datasets()
         for name in datasets or ():
             if name not in known:
-                raise UserError(f"there is no dataset {name!r}: packed are {', '.join(known)}")
+                raise UserError(no_dataset(name, known))
         return list(dict.fromkeys(datasets or known))
 
     def expression(self, text: str, what: str, aggregates: bool = False) -> str:
@@ -86,6 +88,24 @@ class Catalog:
         except duckdb.Error as error:
             raise UserError(explain(error, self.datasets)) from None
 
+    def gaps(self) -> list[str]:
+        """What is missing of the datasets, a line each: a pack that did not finish, manifests that
+        are gone. Rows that should be there are not."""
+        found = []
+        for name in self.datasets:
+            number = len(self.layout.manifests_of(name))
+            try:
+                expected = len(read_card(self.layout, name)["shards"])
+            except (UserError, LookupError, TypeError):
+                found.append(f"{name} is not finished: rows may be missing, pack it to its end")
+                continue
+            if number != expected:
+                found.append(
+                    f"{name} has {number} of {expected} manifests: "
+                    f"python -m toolkit.verify --repair_manifest {name} rebuilds them"
+                )
+        return found
+
     def misspelt(self, condition: str) -> list[str]:
         """A hint for each `column = 'text'` of a condition whose text no row has."""
         hints = []
@@ -95,10 +115,27 @@ class Catalog:
             found = self.rows(f"SELECT DISTINCT {column} FROM samples WHERE {column} IS NOT NULL")
             known = {str(value).casefold(): str(value) for (value,) in found}
             wanted = text.replace("''", "'")
+            if column.lower() == "dataset" and wanted in self.layout.datasets():
+                if wanted not in self.datasets:
+                    hints.append(f"{wanted} was left out: name it with --datasets={wanted}")
+                continue
             near = difflib.get_close_matches(wanted.casefold(), known, n=1)
             if wanted not in known.values() and near:
                 hints.append(f"no row has {column} {wanted!r}: did you mean {known[near[0]]!r}?")
         return hints
+
+
+def no_dataset(name: str, known: Sequence[str]) -> str:
+    """What to tell of a dataset that is not there; a path to one is near its name."""
+    near = difflib.get_close_matches(Path(name).name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"there is no dataset {name!r}: packed are {', '.join(known)}{hint}"
+
+
+def print_gaps(catalog: Catalog) -> None:
+    """Prints what is missing of the datasets on stderr."""
+    for gap in catalog.gaps():
+        print(gap, file=sys.stderr)
 
 
 def without_rehearsals(layout: Layout) -> list[str]:
@@ -113,6 +150,13 @@ def explain(error: Exception, datasets: Sequence[str] = ()) -> str:
     from toolkit.store.manifest import SCHEMA
 
     text = str(error)
+    damaged = re.search(r"'([^']+\.parquet)'", text)
+    if damaged:
+        dataset = Path(damaged[1]).parent.name
+        return (
+            f"{damaged[1]} is damaged or gone: "
+            f"python -m toolkit.verify --repair_manifest {dataset} rebuilds it from its tar"
+        )
     unknown = re.search(r'Referenced column "([^"]+)"', text)
     if unknown and unknown[1] in datasets:
         return f"{unknown[1]} is a dataset, not a column: write --datasets={unknown[1]}"

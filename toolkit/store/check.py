@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from toolkit.store.images import PictureError, decode_rgb, picture_extension
 from toolkit.store.keys import readable
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import MEMBER_NAMES, SHARD_SHA256, manifest_metadata, read_manifest
-from toolkit.store.tar import scan
 from toolkit.store.tar_samples import samples
 from toolkit.store.tar_walk import TarRefused
 
 MAX_LISTED = 1000
+_HEADERS_ONLY = " (it was packed with --check=headers; packing with --check=full leaves it out)"
 
 
 @dataclass(frozen=True)
@@ -48,44 +48,67 @@ def check_shard(layout: Layout, dataset: str, manifest: Path) -> tuple[int, list
     if not tar.exists():
         return 0, [Problem(where, f"the shard {tar} is missing")]
     problems = []
-    if sha256_of(tar) != expected:
+    digest = sha256_of(tar)
+    if digest != expected:
+        if other := _shard_of(layout, dataset, digest):
+            return 0, [Problem(where, f"its tar is that of {other}: swapped, or copied over it")]
         problems.append(Problem(where, "the tar's sha256 is not the one in the manifest"))
     try:
-        members = _scan_foreign(tar) if in_place else scan(tar)
-        found = {(name, ext): (offset, size) for name, ext, offset, size in members}
+        found = {(name, ext): (offset, size) for name, ext, offset, size in _scan(tar)}
     except UserError as error:
         return 0, [*problems, Problem(where, str(error))]
-    seen: set[str] = set()
-    listed: set[tuple[str, str]] = set()
-    with open(tar, "rb") as file:
-        for row in rows:
-            sample = f"{dataset}/{row['key']}"
-            if row["key"] in seen:
-                problems.append(Problem(sample, "duplicate key"))
-            seen.add(row["key"])
-            for member in row["members"] or ():
-                ext = member["ext"]
-                listed.add((row[named_by], ext))
-                if found.get((row[named_by], ext)) != (member["offset"], member["size"]):
-                    problems.append(Problem(sample, f"{ext} is not at the offset of the manifest"))
-                    continue
-                file.seek(member["offset"])
-                data = file.read(member["size"])
-                if hashlib.sha256(data).hexdigest() != member["sha256"]:
-                    problems.append(Problem(sample, f"{ext} has another sha256"))
-                elif picture_extension(ext):
-                    try:
-                        decode_rgb(data)
-                    except PictureError as error:
-                        problems.append(Problem(sample, f"{ext} does not decode: {error}"))
+    problems += _check_members(tar, dataset, rows, found, named_by)
+    listed = {(row[named_by], member["ext"]) for row in rows for member in row["members"] or ()}
     unlisted = sorted(pair for pair in found.keys() - listed if pair[0] not in failed)
     for name, ext in unlisted:
         problems.append(Problem(f"{dataset}/{name}", f"{ext} is in the tar, not in the manifest"))
     return len(rows), problems
 
 
-def _scan_foreign(tar: Path) -> Iterator[tuple[str, str, int, int]]:
-    """What `scan` yields, of a tar that was indexed in place: samples by their own names."""
+def _check_members(
+    tar: Path,
+    dataset: str,
+    rows: list[dict[str, Any]],
+    found: Mapping[tuple[str, str], tuple[int, int]],
+    named_by: str,
+) -> Iterator[Problem]:
+    seen: set[str] = set()
+    with open(tar, "rb") as file:
+        for row in rows:
+            sample = f"{dataset}/{row['key']}"
+            if row["key"] in seen:
+                yield Problem(sample, "duplicate key")
+            seen.add(row["key"])
+            for member in row["members"] or ():
+                ext, place = member["ext"], (member["offset"], member["size"])
+                if found.get((row[named_by], ext)) != place:
+                    yield Problem(sample, f"{ext} is not at the offset of the manifest")
+                    continue
+                file.seek(member["offset"])
+                data = file.read(member["size"])
+                if hashlib.sha256(data).hexdigest() != member["sha256"]:
+                    yield Problem(sample, f"{ext} has another sha256")
+                elif picture_extension(ext):
+                    try:
+                        decode_rgb(data)
+                    except PictureError as error:
+                        hint = _HEADERS_ONLY if row["phash"] is None else ""
+                        yield Problem(sample, f"{ext} does not decode: {error}{hint}")
+
+
+def _shard_of(layout: Layout, dataset: str, digest: str) -> str | None:
+    """The shard of the dataset whose tar has this sha256."""
+    for path in layout.manifests_of(dataset):
+        try:
+            if manifest_metadata(path).get(SHARD_SHA256) == digest.encode():
+                return path.stem
+        except UserError:
+            continue
+    return None
+
+
+def _scan(tar: Path) -> Iterator[tuple[str, str, int, int]]:
+    """(sample, ext, offset, size) of every member. Raises UserError that names the damage."""
     try:
         for sample in samples(tar):
             for part in sample.parts:
@@ -98,7 +121,10 @@ def find_orphans(layout: Layout, dataset: str) -> list[Problem]:
     """Tars without a manifest: leftovers of an interrupted pack, which no command reads."""
     known = {path.stem for path in layout.manifests_of(dataset)}
     return [
-        Problem(f"{dataset}/{tar.stem}", "a tar without a manifest")
+        Problem(
+            f"{dataset}/{tar.stem}",
+            "a tar without a manifest: pack again, or rebuild it with --repair_manifest",
+        )
         for tar in sorted((layout.shards / dataset).glob("*.tar"))
         if tar.stem not in known
     ]

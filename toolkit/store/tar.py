@@ -6,12 +6,10 @@ member's bytes is returned, so that any of them can be read by range later.
 
 import hashlib
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-
-from toolkit.core.errors import UserError
 
 BLOCK_BYTES = 512
 _BUFFER_BYTES = 1 << 20
@@ -90,17 +88,3 @@ def _info(name: str, size: int) -> tarfile.TarInfo:
     info.uid = info.gid = 0
     info.uname = info.gname = "tessera"
     return info
-
-
-def scan(path: Path) -> Iterator[tuple[str, str, int, int]]:
-    """Yields (key, ext, offset, size) of every member, by reading headers only.
-
-    Raises UserError when the file is not a readable plain tar.
-    """
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for info in tar:
-                key, _, ext = info.name.partition(".")
-                yield key, ext, info.offset_data, info.size
-    except (tarfile.TarError, EOFError) as error:
-        raise UserError(f"{path} is not a plain readable tar ({error}): pack it again") from None

@@ -26,14 +26,22 @@ _FACTS = ("style", "artist", "genre", "title", "caption", "licence")
 
 
 def find_table(src: Path) -> Path | None:
-    """The table of a folder, where it has one."""
-    return next((src / name for name in TABLES if (src / name).is_file()), None)
+    """The table of a folder, where it has one. Other programs have a metadata.csv, too: one without
+    id and path is not meant."""
+    for table in (src / name for name in TABLES if (src / name).is_file()):
+        if table.name == "meta.csv" or _has_place(next(records(table), {})):
+            return table
+    return None
+
+
+def _has_place(row: dict[str, str]) -> bool:
+    return all(row.get(name) for name in _PLACE)
 
 
 def check_table(table: Path) -> str:
     """The path in the table's first row. Raises UserError when it is empty or lacks columns."""
     first = next(records(table), None)
-    if first is None or not all(first.get(name) for name in _PLACE):
+    if first is None or not _has_place(first):
         raise UserError(f"{table} has no row with id and path: it lists one painting a row")
     return str(first["path"])
 

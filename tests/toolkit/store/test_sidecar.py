@@ -55,6 +55,6 @@ def test_a_sidecar_of_another_tar_is_refused(tiny_layout: Layout, tiny_pictures:
     json_file.write_text(json.dumps({"artist": "somebody else"}), "utf-8")
     for index in range(3):
         tiny_layout.manifest("tiny", index).unlink()  # so that the shards are made again
-    pack(open_source(tiny_pictures), "tiny", tiny_layout, 4)
+    pack(open_source(tiny_pictures), "tiny", tiny_layout, 4, overwrite=True)
     with pytest.raises(UserError, match="is stale, its shard was packed anew"):
         read_columns(tiny_layout, "tiny", STEM, "scores")
