@@ -1,6 +1,6 @@
 """Packing JPEG files unchanged, against the limit and against peers.
 
-    python -m bench.pack [--files=8000] [--rounds=5] [--folder=/tmp/tessera-bench]
+    python -m bench.pack [--files=16000] [--rounds=5] [--folder=/tmp/tessera-bench]
 
 * `limit`: two processes that only read and decode the same files.
 * `ShardWriter`: webdataset's writer in one process, copying the files without looking at them.
@@ -64,11 +64,11 @@ if __name__ == "__main__":
 Run = Callable[[], float]
 
 
-def main(files: int = 8000, rounds: int = 5, folder: str = "/tmp/tessera-bench") -> None:
+def main(files: int = 16000, rounds: int = 5, folder: str = "/tmp/tessera-bench") -> None:
     """Measures and keeps bench/results/pack.json."""
     root = Path(folder)
     pictures = write_jpegs(root / "jpegs" / str(files), files)
-    about = {**machine(), "files": files, "picture": "JPEG 512×512, quality 90"}
+    about = {**machine(), "files": files, "picture": "JPEG 512×512, quality 90, 4:2:0"}
     rows = [
         summary(
             "full check / limit", pairs(_ours(root, pictures), _limit(pictures), rounds), files

@@ -71,6 +71,12 @@ def test_the_split_is_that_of_the_folder(pictures: Path) -> None:
     assert {record.split for record in found.values()} == {"test"}
 
 
+def test_pictures_without_any_captions_say_so(pictures: Path) -> None:
+    found, notes = facts(open_source(pictures))
+    assert len(found) == 3
+    assert notes["no captions_*.json was found: name it with --captions=FILE"] == 1
+
+
 def test_categories_of_several_files_are_merged(pictures: Path) -> None:
     folder = pictures.parent / "annotations"
     boxes = [{"id": i, "image_id": 9, "category_id": c} for i, c in enumerate((5, 5, 2))]

@@ -79,6 +79,14 @@ def test_a_table_without_paintings_is_one_line(tmp_path: Path, text: str) -> Non
         open_source(tmp_path)
 
 
+def test_a_metadata_csv_of_something_else_is_not_meant(tree: Path, tmp_path: Path) -> None:
+    before = rows_of(tree, tmp_path / "one")
+    (tree / "metadata.csv").write_text("file_name,width\nCubism/x.jpg,9\n")
+    after = rows_of(tree, tmp_path / "two")
+    assert [r["key"] for r in after] == [r["key"] for r in before]
+    assert {r["style"] for r in after} == {r["style"] for r in before}
+
+
 def test_a_prepared_folder_is_prepared_again(tree: Path, tmp_path: Path) -> None:
     prepare(open_source(tree), tmp_path / "one", "copy")
     prepare(open_source(tmp_path / "one"), tmp_path / "two", "copy")
