@@ -156,9 +156,9 @@ def _samples(batch: Any) -> list[str]:
 
 
 def _sample_data(root: Path) -> Path:
-    """The built-in sample data, one of whose targets is then overwritten."""
+    """The built-in sample data, one of whose targets does not decode."""
     from toolkit.store.layout import Layout
-    from toolkit.store.manifest import read_manifest
+    from toolkit.store.manifest import read_manifest, write_manifest
 
     data = root / "data"
     layout = Layout(data / "s", data / "m")
@@ -168,11 +168,17 @@ def _sample_data(root: Path) -> Path:
              f"--manifests={layout.manifests}"],
             check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        row = next(r for r in read_manifest(layout.manifest("teacher", 0)) if r["style"] in WHERE)
-        picture = row["members"][0]
+        manifest = layout.manifest("teacher", 0)
+        rows = read_manifest(manifest)
+        picture = next(row for row in rows if row["style"] in WHERE)["members"][0]
         with open(layout.tar("teacher", 0), "r+b") as tar:
-            tar.seek(picture["offset"] + 200)
-            tar.write(bytes(picture["size"] - 200))
+            tar.seek(picture["offset"])
+            data = tar.read(200) + bytes(picture["size"] - 200)
+            tar.seek(picture["offset"])
+            tar.write(data)
+        # as if it had been packed like that, with --check=headers: damage would stop the stream
+        picture["sha256"] = hashlib.sha256(data).hexdigest()
+        write_manifest(manifest, rows, "undecodable", "00")
         (data / "done").touch()
     return data
 

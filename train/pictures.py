@@ -11,7 +11,8 @@ import numpy as np
 from toolkit.core.records import Link, Record, Ref
 from toolkit.store.images import encode_png
 from toolkit.store.selection import Selection
-from toolkit.stream.assemble import Assembler, Want
+from toolkit.stream.assemble import Assembler
+from toolkit.stream.schedule import Want
 from train.methods.api import Method
 from train.watch import request_for, to_uint8
 

@@ -209,7 +209,7 @@ def _loader(settings: Any, selections: list[Any], needs: Any) -> Iterator[Any]:
     data = settings.data
     loader = Loader(
         selections, parse_mix(data.mix), data.batch_size, needs.size, settings.seed,
-        data.workers, data.prefetch, needs.roles, block=data.shuffle_block,
+        data.workers, data.prefetch, roles=needs.roles, block=data.shuffle_block,
         augment=Augment(data.crop, data.least_scale, data.flip, data.caption_dropout),
         max_bytes=data.max_bytes,
     )  # fmt: skip

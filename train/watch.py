@@ -9,9 +9,10 @@ from PIL import Image
 from toolkit.core.files import make_folder
 from toolkit.core.keyed import key63
 from toolkit.store.selection import Selection
-from toolkit.stream.assemble import Assembler, Want
+from toolkit.stream.assemble import Assembler
 from toolkit.stream.batch import Batch
 from toolkit.stream.mix import Mix
+from toolkit.stream.schedule import Want
 from train.config import RunConfig
 from train.log import RunLog
 from train.loop import StepResult

@@ -13,34 +13,34 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from toolkit.core.errors import UserError
-from toolkit.core.files import atomic_path, make_folder
+from toolkit.core.files import make_folder
 from toolkit.store.card import read_card, root_sha256
 from toolkit.store.catalog import Catalog
-from toolkit.store.images import PICTURE_EXTENSIONS
+from toolkit.store.compile import compile_table
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import to_json
 
-FORMAT_VERSION = 3
-ROLES = ("target", "content", "style")
-_FACTS = ("key", "split", "caption", "style", "weight", "width", "height")
+FORMAT_VERSION = 4
 
 
 @dataclass(frozen=True)
 class Selection:
     """The samples of one task.
 
-    table: one row per sample: key, split, caption, style, weight, width, height, and per role its
-        shard (an index into `shards`, -1 where the sample lacks the role), key, and offset and
-        size in bytes.
+    table: one row per sample: key, split, caption, style, artist, weight, width, height, and per
+        role its shard (an index into `shards`, -1 where the sample lacks the role), key, and offset
+        and size in bytes.
     shards: paths of the tars.
     roles: the roles that at least one sample has.
     fingerprint: of the query and of the data it ran over; equal ones select equal bytes.
     num_dropped: samples left out because a linked sample is missing.
     lacking: the datasets that those were linked to.
+    file: the compiled table. layout: the data folders.
     """
 
     name: str
@@ -49,10 +49,33 @@ class Selection:
     roles: tuple[str, ...]
     fingerprint: str
     num_dropped: int
-    lacking: tuple[str, ...] = ()
+    lacking: tuple[str, ...]
+    file: Path
+    layout: Layout
 
     def __len__(self) -> int:
         return self.table.num_rows
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process maps the file again instead of getting a copy of the table."""
+        return open_selection, (self.name, self.file, self.layout, self.fingerprint)
+
+
+def open_selection(name: str, file: Path, layout: Layout, fingerprint: str) -> Selection:
+    """A compiled selection of samples that lie in `layout`, mapped into memory."""
+    table = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+    facts = json.loads(table.schema.metadata[b"tessera"])
+    return Selection(
+        name=name,
+        table=table,
+        shards=tuple(layout.shards / part for part in facts["shards"]),
+        roles=tuple(facts["roles"]),
+        fingerprint=fingerprint,
+        num_dropped=facts["dropped"],
+        lacking=tuple(facts["lacking"]),
+        file=file,
+        layout=layout,
+    )
 
 
 def select(
@@ -90,26 +113,23 @@ def select(
     folder = make_folder(cache or _default_cache(layout))
     path = folder / f"{name}-{identity[:16]}.arrow"
     if not _is_whole(path):
-        _compile(catalog, dataset, condition, path)
-    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    facts = json.loads(table.schema.metadata[b"tessera"])
-    lacking = tuple(facts["lacking"])
-    if not table.num_rows and lacking:
+        compile_table(catalog, dataset, condition, path)
+    found = open_selection(name, path, layout, identity)
+    if not len(found) and found.lacking:
+        lacking = " and ".join(found.lacking)
         raise UserError(
-            f"the task {name} finds all its {facts['dropped']} samples of {dataset} linked to "
-            f"samples of {' and '.join(lacking)} that are not there: pack {' and '.join(lacking)}"
+            f"the task {name} finds all its {found.num_dropped} samples of {dataset} linked to "
+            f"samples of {lacking} that are not there: pack {lacking}"
         )
-    if not table.num_rows:
+    if not len(found):
         raise UserError(f"the task {name} selects no sample of {dataset} where {describe(texts)}")
-    shards = tuple(layout.shards / part for part in facts["shards"])
-    for shard in shards:
+    for shard in found.shards:
         if not shard.is_file():
             raise UserError(
                 f"the shard {shard} is gone: python -m toolkit.verify lists what is missing, "
                 "the command that packed it makes it again"
             )
-    roles = tuple(facts["roles"])
-    return Selection(name, table, shards, roles, identity, facts["dropped"], lacking)
+    return found
 
 
 def describe(texts: Sequence[str]) -> str:
@@ -137,80 +157,3 @@ def _identity(layout: Layout, datasets: list[str], dataset: str, condition: str)
     used = {name: root_sha256(layout, name) for name in sorted({dataset, *linked})}
     text = to_json([FORMAT_VERSION, dataset, condition, used])
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _compile(catalog: Catalog, dataset: str, condition: str, path: Path) -> None:
-    import pyarrow.compute as pc
-
-    raw = catalog.table(_sql(dataset, condition))
-    lost = raw.column("lost_in")
-    kept = raw.filter(lost.is_null())
-    paths = [kept.column(f"{role}_path").combine_chunks() for role in ROLES]
-    shards = pc.unique(pa.concat_arrays(paths).drop_null())
-    columns = {name: kept.column(name) for name in _FACTS}
-    for role, role_paths in zip(ROLES, paths, strict=True):
-        # no nulls: the numbers can then be read from the mapped file as they stand
-        columns[f"{role}_shard"] = pc.index_in(role_paths, value_set=shards).fill_null(-1)
-        columns[f"{role}_key"] = kept.column(f"{role}_key")
-        for field in ("offset", "size"):
-            columns[f"{role}_{field}"] = kept.column(f"{role}_{field}").fill_null(0)
-    facts = {
-        "shards": shards.to_pylist(),
-        "roles": [r for r, p in zip(ROLES, paths, strict=True) if p.null_count < len(p)],
-        "dropped": raw.num_rows - kept.num_rows,
-        "lacking": sorted(name for name in pc.unique(lost).to_pylist() if name is not None),
-    }
-    table = pa.table(columns).replace_schema_metadata({"tessera": json.dumps(facts)})
-    with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-
-
-def _sql(dataset: str, condition: str) -> str:
-    """One row per sample with the place of each role's picture; `lost_in` names the dataset in
-    which a linked sample is missing."""
-    extensions = "|".join(PICTURE_EXTENSIONS)
-    return f"""
-    WITH main AS (
-      SELECT *, members[1].offset AS place,
-             {_link("content")} AS content_link, {_link("style")} AS style_link,
-             {_pictures(extensions)} AS pictures
-      FROM samples WHERE dataset = '{dataset}' AND status = 'ok' AND ({condition}
-      )
-    ), linked AS (
-      SELECT dataset, key, dataset || '/' || shard || '.tar' AS path,
-             {_pictures(extensions)}[1] AS picture
-      FROM samples WHERE status = 'ok'
-    ), found AS (
-      SELECT main.*, main.dataset || '/' || main.shard || '.tar' AS own_path,
-             c.path AS c_path, c.picture AS c_picture, s.path AS s_path, s.picture AS s_picture,
-             coalesce(list_filter(pictures, lambda m: starts_with(m.ext, 'target.'))[1],
-                      pictures[1]) AS target,
-             list_filter(pictures, lambda m: starts_with(m.ext, 'source.'))[1] AS source
-      FROM main
-      LEFT JOIN linked c ON c.dataset = content_link.dataset AND c.key = content_link.key
-      LEFT JOIN linked s ON s.dataset = style_link.dataset AND s.key = style_link.key
-    )
-    SELECT key, split, coalesce(caption, '') AS caption, style,
-           coalesce(weight, 1)::FLOAT AS weight, width, height,
-           CASE WHEN target IS NULL THEN dataset
-                WHEN content_link IS NOT NULL AND c_path IS NULL THEN content_link.dataset
-                WHEN style_link IS NOT NULL AND s_path IS NULL THEN style_link.dataset
-           END AS lost_in,
-           own_path AS target_path, key AS target_key,
-           target.offset AS target_offset, target.size AS target_size,
-           CASE WHEN source IS NULL THEN c_path ELSE own_path END AS content_path,
-           CASE WHEN source IS NULL THEN content_link.key ELSE key END AS content_key,
-           coalesce(source, c_picture).offset AS content_offset,
-           coalesce(source, c_picture).size AS content_size,
-           s_path AS style_path, style_link.key AS style_key,
-           s_picture.offset AS style_offset, s_picture.size AS style_size
-    FROM found ORDER BY shard, place
-    """
-
-
-def _link(role: str) -> str:
-    return f"list_filter(links, lambda l: l.role = '{role}')[1]"
-
-
-def _pictures(extensions: str) -> str:
-    return f"list_filter(members, lambda m: regexp_matches(m.ext, '(^|\\.)({extensions})$'))"

@@ -43,6 +43,7 @@ class Batch:
     weights: float32 [N], sample weights.
     sample_seed: int64 [N], keys everything random about a sample: noise, time, dropout.
     num_substituted: samples that did not decode and were replaced by their neighbour.
+    failures: what was wrong with each that was tried.
     cursor: the loader's state after this batch, as JSON values.
     """
 
@@ -56,6 +57,7 @@ class Batch:
     sample_seed: torch.Tensor
     features: Mapping[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     num_substituted: int = 0
+    failures: tuple[str, ...] = ()
     cursor: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:

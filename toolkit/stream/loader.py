@@ -1,27 +1,32 @@
 """An exact and resumable stream of batches, endless or up to a position.
 
-Position p of the stream holds the same sample, with the same seed, whatever the number of decoding
-threads and of ranks. A global batch is a run of positions; each rank takes its slice of it. The
-state between two batches is the next position, the same number on every rank.
+Position p of the stream holds the same sample, with the same seed, whatever the number of threads,
+of processes and of ranks.
 """
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from toolkit.core.errors import UserError
 from toolkit.store.selection import Selection
-from toolkit.stream.assemble import Assembler, Pending, Want
+from toolkit.stream.assemble import Assembler
 from toolkit.stream.augment import Augment
-from toolkit.stream.batch import Batch
-from toolkit.stream.mix import Mix
+from toolkit.stream.coalesce import MAX_READ_BYTES
+from toolkit.stream.features import FeatureReader
+from toolkit.stream.partners import Partners
+from toolkit.stream.processes import Made, Transform, in_processes, transformed
+from toolkit.stream.schedule import Schedule
+from toolkit.stream.threads import inline, threaded
+
+_MAX_LISTED = 20
 
 
 class Loader:
-    """Batches of a weighted mix of selections.
+    """Batches of a weighted mix of selections: a plain iterable, with the state of a
+    `torchdata.stateful_dataloader`.
 
     Args:
         selections: the sources, named.
@@ -31,18 +36,19 @@ class Loader:
         seed: of the order and of everything random about samples.
         workers: decoding threads; 0 decodes in the caller's thread.
         prefetch: batches that are decoded ahead; without workers it has no effect.
+        processes: worker processes instead of threads, for a `transform` in Python.
+        transform: what becomes of a batch before the loader hands it out; where there are
+            processes, it runs there.
         roles: the roles to read; all that the selections have otherwise.
-        rank, world: this process among all; each takes its slice of every global batch, of equal
-            length or, where the batch size is no multiple of `world`, longer by one on the first.
-        stop: the position at which the stream ends; never otherwise. The last batch is filled up
-            with the samples that would follow, at weight 0, so all ranks see equally many batches.
-        block: samples that stay together when a source is shuffled.
+        features: what is read beside pictures, or in their place.
+        partners: draws other style pictures than the linked ones.
         augment: how pictures are cut and flipped, and captions dropped.
-        max_bytes: a cap on the pixels in flight; fewer batches are decoded ahead where it needs to.
+        rank, world, stop, block: as for `Schedule`. After `stop`, samples have weight 0.
+        max_bytes: a cap on the bytes in flight; fewer batches are decoded ahead where it needs to.
+        max_failures: samples that do not decode, after which the stream stops.
 
     Raises:
-        UserError: a source of the mix without a selection, a setting out of its range, fewer
-            samples in a batch than ranks, or a cap that a single batch exceeds.
+        UserError: as `Schedule` does; a cap that a single batch exceeds.
     """
 
     def __init__(
@@ -54,74 +60,55 @@ class Loader:
         seed: int,
         workers: int = 2,
         prefetch: int = 1,
+        *,
+        processes: int = 0,
+        transform: Transform | None = None,
         roles: Sequence[str] | None = None,
+        features: Sequence[FeatureReader] = (),
+        partners: Partners | None = None,
+        augment: Augment = Augment(),  # noqa: B008 - frozen
         rank: int = 0,
         world: int = 1,
         stop: int | None = None,
         block: int = 1,
-        augment: Augment = Augment(),  # noqa: B008 - frozen
         max_bytes: int = 1 << 30,
+        max_failures: int = 100,
     ):
-        if batch_size < 1 or size < 1 or workers < 0 or prefetch < 0:
-            raise UserError("batch_size and size are at least 1, workers and prefetch at least 0")
-        if not 0 <= rank < world:
-            raise UserError(f"rank {rank} of {world}: ranks count from 0 to {world - 1}")
-        if batch_size < world:
-            raise UserError(f"--data.batch_size={batch_size}: takes {world} or more, one a rank")
-        by_name = {selection.name: selection for selection in selections}
-        for name in mix:
-            if name not in by_name:
-                known = ", ".join(by_name)
-                raise UserError(f"the mix takes {name}, there are selections of {known} only")
-        self.mix = Mix({name: len(by_name[name]) for name in mix}, mix, seed, block)
-        self.selections = tuple(by_name[name] for name in mix)
-        self.batch_size, self.size, self.seed = batch_size, size, seed
-        self.workers, self.rank, self.world, self.stop = workers, rank, world, stop
-        self._assembler = Assembler(self.selections, size, roles, augment)
-        self._slice = _slice_of(batch_size, rank, world)
-        self.prefetch = self._capped(prefetch, max_bytes) if workers else 0
-        self._position = 0
+        if size < 1 or min(workers, prefetch, processes, max_failures) < 0:
+            raise UserError(
+                "size is at least 1; workers, prefetch, processes and max_failures at least 0"
+            )
+        self._schedule = Schedule(selections, mix, batch_size, seed, rank, world, stop, block)
+        self._build = partial(
+            Assembler, self._schedule.selections, size, roles, augment, partners, features
+        )
+        self._assembler = self._build()
+        self.workers, self.processes, self.batch_size = workers, processes, batch_size
+        self.prefetch = self._capped(prefetch, max_bytes) if workers or processes else 0
+        self.failures: list[str] = []
+        self._transform, self._max_failures, self._position = transform, max_failures, 0
 
     @property
     def max_bytes_in_flight(self) -> int:
-        """Pixels of the batches that may exist at once: the one in use and those decoded ahead."""
-        return (self.prefetch + 2) * self._batch_bytes()
+        """Bytes that may exist at once: the batch in use and those decoded ahead, and what is being
+        read for them."""
+        makers = max(1, self.processes)
+        batches = 1 + makers * (self.prefetch + 1)
+        return batches * self._batch_bytes() + self._reading_bytes()
 
-    def _batch_bytes(self) -> int:
-        count = self._slice.stop - self._slice.start
-        return count * len(self._assembler.roles) * self.size * self.size * 3
-
-    def _capped(self, prefetch: int, max_bytes: int) -> int:
-        room = max_bytes // self._batch_bytes() - 2
-        if room < 0:
-            raise UserError(
-                f"two batches take {2 * self._batch_bytes() / 1e6:.0f} MB of pixels, more than "
-                f"--data.max_bytes={max_bytes}: take smaller batches or a larger cap"
-            )
-        return min(prefetch, room)
-
-    def __iter__(self) -> Iterator[Batch]:
-        if self.workers:
-            yield from self._threaded()
-        while not self._is_over(self._position):
-            batch = self._assembler.assemble(*self._plan(self._position))
-            self._position += self.batch_size
-            yield batch
+    def __iter__(self) -> Iterator[Any]:
+        for made in self._made():
+            self._position = made.position
+            self._count(made.failures)
+            yield made.value
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands: JSON values, taken between two batches."""
-        return self._cursor(self._position)
+        return self._schedule.cursor(self._position)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on where `state` was taken. Raises UserError when data or order differ."""
-        expected = self._cursor(int(state["position"]))
-        for name, value in expected.items():
-            if state.get(name) != value:
-                raise UserError(
-                    f"cannot resume the data stream: {name} was {state.get(name)} and is {value}; "
-                    "restore it or start a new run"
-                )
-        self._position = int(state["position"])
+        self._position = self._schedule.position_of(state)
 
     def close(self) -> None:
         """Closes the shards."""
@@ -129,58 +116,51 @@ class Loader:
 
     def keys(self, first: int, count: int) -> list[tuple[str, str]]:
         """(task, key) of `count` positions from `first`, without reading any picture."""
-        place = self.mix.at(np.arange(first, first + count))
+        mix = self._schedule.mix
+        place = mix.at(np.arange(first, first + count))
         return [
-            (self.mix.names[s], self._assembler.rows[s].value("key", int(r)))
+            (mix.names[s], self._assembler.rows[s].value("key", int(r)))
             for s, r in zip(place.source, place.row, strict=True)
         ]
 
-    def _threaded(self) -> Iterator[Batch]:
-        ahead: deque[tuple[Pending, list[Future[None]], dict[str, Any]]] = deque()
-        position = self._position
-        with ThreadPoolExecutor(self.workers, "decode") as pool:
-            try:
-                while True:
-                    while len(ahead) <= self.prefetch and not self._is_over(position):
-                        wants, cursor = self._plan(position)
-                        pending = self._assembler.start(wants)
-                        jobs = [pool.submit(pending.fill, index) for index in range(len(wants))]
-                        ahead.append((pending, jobs, cursor))
-                        position += self.batch_size
-                    if not ahead:
-                        return
-                    pending, jobs, cursor = ahead.popleft()
-                    for job in jobs:
-                        job.result()
-                    self._position = cursor["position"]
-                    yield pending.finish(cursor)
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+    def _made(self) -> Iterator[Made]:
+        start, schedule = self._position, self._schedule
+        if self.processes:
+            return in_processes(
+                self._build, schedule, start, self._transform, self.processes, self.prefetch
+            )
+        if self.workers:
+            batches = threaded(self._assembler, schedule, start, self.workers, self.prefetch)
+        else:
+            batches = inline(self._assembler, schedule, start, 1)
+        return transformed(batches, self._transform)
 
-    def _is_over(self, position: int) -> bool:
-        return self.stop is not None and position >= self.stop
+    def _count(self, failures: tuple[str, ...]) -> None:
+        self.failures += failures
+        if len(self.failures) > self._max_failures:
+            listed = list(dict.fromkeys(self.failures))
+            more = f" and {len(listed) - _MAX_LISTED} more" if len(listed) > _MAX_LISTED else ""
+            raise UserError(
+                f"{len(self.failures)} samples did not decode, more than "
+                f"--data.max_failures={self._max_failures}: {'; '.join(listed[:_MAX_LISTED])}{more}"
+            )
 
-    def _plan(self, position: int) -> tuple[list[Want], dict[str, Any]]:
-        """This rank's samples of the global batch at a position, and the state behind it."""
-        positions = np.arange(position + self._slice.start, position + self._slice.stop)
-        place = self.mix.at(positions)
-        wants = [
-            Want(int(s), int(r), int(seed), self._is_over(int(p)))
-            for p, s, r, seed in zip(positions, place.source, place.row, place.seed, strict=True)
-        ]
-        return wants, self._cursor(position + self.batch_size)
+    def _batch_bytes(self) -> int:
+        pictures = self._schedule.samples_per_step * len(self._assembler.roles)
+        return pictures * self._assembler.size**2 * 3
 
-    def _cursor(self, position: int) -> dict[str, Any]:
-        return {
-            "position": position,
-            "seed": self.seed,
-            "weights": dict(zip(self.mix.names, self.mix.weights, strict=True)),
-            "block": self.mix.block,
-            "data": {s.name: s.fingerprint for s in self.selections},
-        }
+    def _reading_bytes(self) -> int:
+        """Each thread works on a picture, and on a read of which others may still be due."""
+        largest = max(rows.largest() for rows in self._assembler.rows)
+        return max(1, self.workers, self.processes) * (largest + max(largest, MAX_READ_BYTES))
 
-
-def _slice_of(batch_size: int, rank: int, world: int) -> slice:
-    each, more = divmod(batch_size, world)
-    first = rank * each + min(rank, more)
-    return slice(first, first + each + (rank < more))
+    def _capped(self, prefetch: int, max_bytes: int) -> int:
+        makers = max(1, self.processes)
+        room = (max_bytes - self._reading_bytes()) // self._batch_bytes() - 1
+        if room < makers:
+            least = (1 + makers) * self._batch_bytes() + self._reading_bytes()
+            raise UserError(
+                f"the least that can be in flight is {least / 1e6:.0f} MB, more than "
+                f"--data.max_bytes={max_bytes}: take smaller batches or a larger cap"
+            )
+        return min(prefetch, room // makers - 1)

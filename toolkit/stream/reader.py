@@ -1,56 +1,101 @@
 """Reads byte ranges of shards. Input and output errors are retried and then stop the run."""
 
+import contextlib
 import os
 import threading
 import time
+from collections import OrderedDict
 
 from toolkit.core.errors import UserError
+from toolkit.stream.coalesce import Piece, Read
 
 RETRIES = 3
 FIRST_PAUSE_S = 0.2
+MAX_OPEN = 256  # systems commonly allow a process 1,024
 
 
 class RangeReader:
     """Reads ranges of local files; may be used from several threads at once.
 
-    A file is opened at its first use and stays open until `close`.
+    A file is opened at its first use and stays open until `close`, or until many others were used.
     """
 
     def __init__(self) -> None:
-        self._descriptors: dict[str, int] = {}
+        self._files: OrderedDict[str, _File] = OrderedDict()
         self._lock = threading.Lock()
 
     def read(self, path: str, offset: int, size: int) -> bytes:
         """The `size` bytes at `offset`. Raises UserError when they cannot be had."""
         for attempt in range(RETRIES + 1):
             try:
-                data = os.pread(self._descriptor(path), size, offset)
+                data = os.pread(self._file(path).descriptor, size, offset)
                 break
             except OSError as error:
                 if attempt == RETRIES:
                     reason = error.strerror or error
                     raise UserError(f"the shard {path} cannot be read: {reason}") from None
-                self._forget(path)
+                with self._lock:
+                    self._files.pop(path, None)
                 time.sleep(FIRST_PAUSE_S * 2**attempt)
         if len(data) != size:
             raise UserError(f"the shard {path} ends early: check it with python -m toolkit.verify")
         return data
 
+    def will_need(self, path: str, offset: int, size: int) -> None:
+        """Tells the system to fetch a range from the disk soon, in the background. What is wrong
+        with the file is told when it is read."""
+        with contextlib.suppress(OSError, AttributeError):  # Linux alone has posix_fadvise
+            file = self._file(path)
+            os.posix_fadvise(file.descriptor, offset, size, os.POSIX_FADV_WILLNEED)
+
     def close(self) -> None:
         """Closes all files; reading opens them again."""
         with self._lock:
-            for descriptor in self._descriptors.values():
-                os.close(descriptor)
-            self._descriptors.clear()
+            self._files.clear()
 
-    def _descriptor(self, path: str) -> int:
+    def _file(self, path: str) -> "_File":
         with self._lock:
-            if path not in self._descriptors:
-                self._descriptors[path] = os.open(path, os.O_RDONLY)
-            return self._descriptors[path]
+            file = self._files.get(path)
+            if file is None:
+                file = self._files[path] = _File(path)
+                if len(self._files) > MAX_OPEN:
+                    self._files.popitem(last=False)
+            else:
+                self._files.move_to_end(path)
+            return file
 
-    def _forget(self, path: str) -> None:
+
+class SharedRead:
+    """One read from which several threads take each piece once. The first reads, and the last lets
+    go of the bytes."""
+
+    def __init__(self, reader: RangeReader, read: Read):
+        self._reader, self._read = reader, read
+        self._lock, self._left = threading.Lock(), len(read.pieces)
+        self._data = b""
+
+    def bytes_of(self, piece: Piece) -> bytes:
+        """The bytes of one of the read's pieces. Raises UserError when they cannot be had."""
+        read = self._read
+        if len(read.pieces) == 1:
+            return self._reader.read(piece.path, piece.offset, piece.size)
         with self._lock:
-            descriptor = self._descriptors.pop(path, None)
-        if descriptor is not None:
-            os.close(descriptor)
+            if self._left == len(read.pieces):
+                self._data = self._reader.read(read.path, read.offset, read.size)
+            self._left -= 1
+            data = self._data
+            if not self._left:
+                self._data = b""
+        start = piece.offset - read.offset
+        return data[start : start + piece.size]
+
+
+class _File:
+    """An open file that closes itself when its last user, perhaps in another thread, is done."""
+
+    def __init__(self, path: str):
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)

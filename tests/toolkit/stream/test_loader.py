@@ -20,10 +20,12 @@ from toolkit.core.errors import UserError
 from toolkit.core.records import Link, Record
 from toolkit.packing.dataset import pack
 from toolkit.store.layout import Layout
+from toolkit.store.manifest import read_manifest, write_manifest
 from toolkit.store.samples import SampleReader
 from toolkit.store.selection import Selection, select
 from toolkit.stream.augment import Augment
 from toolkit.stream.batch import Batch
+from toolkit.stream.coalesce import MAX_READ_BYTES
 from toolkit.stream.loader import Loader
 
 MIX = {"main": 3, "fill50k": 1}
@@ -250,13 +252,22 @@ def test_three_sources(opened: Open) -> None:
 # --- bad data
 
 
-def spoil(layout: Layout, dataset: str, key: str) -> None:
-    """Overwrites the picture's bytes inside the tar, as bit rot would."""
-    row = SampleReader(layout, dataset).row(key)
-    member = row["members"][0]
-    with open(layout.tar_named(dataset, row["shard"]), "r+b") as file:
-        file.seek(member["offset"] + member["size"] // 4)
-        file.write(b"\0" * (member["size"] // 2))
+def spoil(layout: Layout, dataset: str, key: str, as_packed: bool = True) -> None:
+    """Overwrites a picture inside the tar. as_packed: the manifest says that it was packed like
+    that, as `--check=headers` lets happen; otherwise it is bit rot."""
+    shard = SampleReader(layout, dataset).row(key)["shard"]
+    manifest = layout.manifest_named(dataset, shard)
+    rows = read_manifest(manifest)
+    member = next(row for row in rows if row["key"] == key)["members"][0]
+    with open(layout.tar_named(dataset, shard), "r+b") as file:
+        file.seek(member["offset"])
+        data = bytearray(file.read(member["size"]))
+        data[len(data) // 4 : len(data) * 3 // 4] = bytes(len(data) * 3 // 4 - len(data) // 4)
+        file.seek(member["offset"])
+        file.write(data)
+    if as_packed:
+        member["sha256"] = hashlib.sha256(data).hexdigest()
+        write_manifest(manifest, rows, "f", "00")
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -313,6 +324,14 @@ def test_nothing_of_a_substituted_sample_is_left(
         assert not batch.images[role].present.any()
         assert not batch.images[role].pixels.any()
     assert batch.images["target"].present.all()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_bit_rot_stops_the_run(opened: Open, triplets: Layout, workers: int) -> None:
+    """To replace what was once sound would let one machine see other data than the next."""
+    spoil(triplets, "photos", "photo0", as_packed=False)
+    with pytest.raises(UserError, match=r"photos-000000\.tar is damaged at photo0.*verify"):
+        take(opened(workers), 13)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -378,7 +397,7 @@ def test_the_same_data_elsewhere_are_accepted(
     "settings", [{"batch_size": 0}, {"size": 0}, {"workers": -1}, {"prefetch": -1}]
 )
 def test_wrong_settings_are_refused(opened: Open, settings: dict[str, int]) -> None:
-    with pytest.raises(UserError, match="at least"):
+    with pytest.raises(UserError, match=r"at least|takes 1 or more"):
         opened(**settings)
 
 
@@ -472,13 +491,15 @@ def test_what_is_random_about_a_sample_is_the_same_everywhere(opened: Open) -> N
 
 def test_fewer_batches_are_decoded_ahead_where_memory_is_short(opened: Open) -> None:
     one = BATCH * 3 * SIZE * SIZE * 3
-    assert opened(workers=2, prefetch=5).max_bytes_in_flight == 7 * one
-    capped = opened(workers=2, prefetch=5, max_bytes=3 * one + 7)
+    whole = opened(workers=2, prefetch=5).max_bytes_in_flight
+    reading = whole - 7 * one  # five ahead, one being made, one in use
+    assert 2 * MAX_READ_BYTES < reading < 2 * MAX_READ_BYTES + one
+    capped = opened(workers=2, prefetch=5, max_bytes=reading + 3 * one + 7)
     assert capped.prefetch == 1
-    assert capped.max_bytes_in_flight == 3 * one
+    assert capped.max_bytes_in_flight == reading + 3 * one
     assert digest(take(capped, 4)) == digest(take(opened(), 4))
     with pytest.raises(UserError, match="take smaller batches or a larger cap"):
-        opened(workers=2, max_bytes=one)
+        opened(workers=2, max_bytes=reading + one)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_a_file_that_fails_once_is_opened_again(
     reader = RangeReader()
     data = reader.read(file, 0, 10)
     stale = os.open(file, os.O_WRONLY)  # pread on it fails with EBADF
-    held = reader._descriptors[file]
+    held = reader._files[file].descriptor
     os.dup2(stale, held)
     os.close(stale)
     assert reader.read(file, 0, 10) == data

@@ -1,0 +1,59 @@
+"""Neighbouring byte ranges are read together: one long read costs less than many short ones."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+MAX_GAP_BYTES = 64 << 10  # read for nothing rather than by another request
+MAX_READ_BYTES = 4 << 20
+
+
+class Piece(NamedTuple):
+    """The bytes of one picture. path: of the tar; offset, size: in bytes; number: of the sample
+    in its batch; role, key: of the picture."""
+
+    path: str
+    offset: int
+    size: int
+    number: int
+    role: str
+    key: str
+
+
+class Read(NamedTuple):
+    """A range to read at once, with the pieces that lie in it."""
+
+    path: str
+    offset: int
+    size: int
+    pieces: list[Piece]
+
+
+def coalesce(
+    pieces: Iterable[Piece], max_gap: int = MAX_GAP_BYTES, max_bytes: int = MAX_READ_BYTES
+) -> list[Read]:
+    """The reads that cover the pieces, in the order in which they lie.
+
+    Args:
+        pieces: in any order; they may overlap or be the same range twice.
+        max_gap: bytes between two pieces that are read along.
+        max_bytes: no read grows beyond this; a single larger piece is a read of its own.
+    """
+    reads: list[Read] = []
+    path, start, end, inside = "", 0, 0, list[Piece]()
+    for piece in sorted(pieces):
+        stop = piece.offset + piece.size
+        if (
+            inside
+            and piece.path == path
+            and piece.offset - end <= max_gap
+            and stop - start <= max_bytes
+        ):
+            end = max(end, stop)
+            inside.append(piece)
+            continue
+        if inside:
+            reads.append(Read(path, start, end - start, inside))
+        path, start, end, inside = piece.path, piece.offset, stop, [piece]
+    if inside:
+        reads.append(Read(path, start, end - start, inside))
+    return reads

@@ -1,0 +1,145 @@
+"""Which samples a rank reads at which step: arithmetic alone, no bytes.
+
+A global batch is a run of positions of the mix, and each rank takes its slice of it. Worker
+processes share a rank's batches by turns. The state between two batches is the next position, the
+same number on every rank.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from toolkit.core.errors import UserError
+from toolkit.store.selection import Selection
+from toolkit.stream.mix import Mix
+
+_AT_ONCE = 1024  # positions that are planned together: a call of numpy costs more than an element
+
+
+class Want(NamedTuple):
+    """One sample to read. source: index of the selection; row: in it; seed: uint64; is_padding:
+    whether it only fills the last batch, with weight 0."""
+
+    source: int
+    row: int
+    seed: int
+    is_padding: bool = False
+
+
+class Step(NamedTuple):
+    """One rank's share of one global batch. position: where the next batch begins."""
+
+    wants: list[Want]
+    position: int
+
+
+class Schedule:
+    """The steps of one rank.
+
+    Args:
+        selections: the sources, named.
+        mix: whole-number weight of each source by name.
+        batch_size: samples in a global batch, over all ranks.
+        seed: of the order and of everything random about samples.
+        rank, world: this process among all; each takes its slice of every global batch, of equal
+            length or, where the batch size is no multiple of `world`, longer by one on the first.
+        stop: the position at which the stream ends; never otherwise. The last batch is filled up
+            with the samples that would follow, so all ranks see equally many batches.
+        block: samples that stay together when a source is shuffled.
+
+    Raises:
+        UserError: a source of the mix without a selection, a setting out of its range, fewer
+            samples in a batch than ranks.
+    """
+
+    def __init__(
+        self,
+        selections: Sequence[Selection],
+        mix: Mapping[str, int],
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        stop: int | None = None,
+        block: int = 1,
+    ):
+        if batch_size < 1:
+            raise UserError(f"--data.batch_size={batch_size}: takes 1 or more")
+        if not 0 <= rank < world:
+            raise UserError(f"rank {rank} of {world}: ranks count from 0 to {world - 1}")
+        if batch_size < world:
+            raise UserError(f"--data.batch_size={batch_size}: takes {world} or more, one a rank")
+        by_name = {selection.name: selection for selection in selections}
+        for name in mix:
+            if name not in by_name:
+                known = ", ".join(by_name)
+                raise UserError(f"the mix takes {name}, there are selections of {known} only")
+        self.mix = Mix({name: len(by_name[name]) for name in mix}, mix, seed, block)
+        self.selections = tuple(by_name[name] for name in mix)
+        self.batch_size, self.seed, self.stop = batch_size, seed, stop
+        self._slice = _slice_of(batch_size, rank, world)
+        self._planned: dict[int, Step] = {}
+
+    @property
+    def samples_per_step(self) -> int:
+        """Samples of this rank in a batch."""
+        return self._slice.stop - self._slice.start
+
+    def step(self, position: int, every: int = 1) -> Step:
+        """The batch that begins at a position; every: that of several workers, which take the
+        batches by turns."""
+        found = self._planned.pop(position, None)
+        if found is None:
+            self._planned = self._plan(position, every)
+            found = self._planned.pop(position)
+        return found
+
+    def is_over(self, position: int) -> bool:
+        """Whether the stream has ended before this position."""
+        return self.stop is not None and position >= self.stop
+
+    def cursor(self, position: int) -> dict[str, Any]:
+        """The state of a stream whose next batch begins at `position`: JSON values."""
+        return {
+            "position": position,
+            "seed": self.seed,
+            "weights": dict(zip(self.mix.names, self.mix.weights, strict=True)),
+            "block": self.mix.block,
+            "data": {s.name: s.fingerprint for s in self.selections},
+        }
+
+    def position_of(self, state: Mapping[str, Any]) -> int:
+        """The position that a state stands at. Raises UserError when data or order differ."""
+        try:
+            position = int(state["position"])
+        except (LookupError, TypeError, ValueError):
+            raise UserError("cannot resume the data stream: its state has no position") from None
+        for name, value in self.cursor(position).items():
+            if state.get(name) != value:
+                raise UserError(
+                    f"cannot resume the data stream: {name} was {state.get(name)} and is {value}; "
+                    "restore it or start a new run"
+                )
+        return position
+
+    def _plan(self, position: int, every: int) -> dict[int, Step]:
+        size, share = self.batch_size, self.samples_per_step
+        count = max(1, _AT_ONCE // share)
+        starts = position + np.arange(count) * (size * every)
+        offsets = np.arange(self._slice.start, self._slice.stop)
+        positions = (starts[:, None] + offsets[None, :]).ravel()
+        place = self.mix.at(positions)
+        padding = np.zeros(len(positions), bool) if self.stop is None else positions >= self.stop
+        columns = (place.source, place.row, place.seed, padding)
+        wants = list(map(Want._make, zip(*(c.tolist() for c in columns), strict=True)))
+        return {
+            int(start): Step(wants[i * share : (i + 1) * share], int(start) + size)
+            for i, start in enumerate(starts)
+        }
+
+
+def _slice_of(batch_size: int, rank: int, world: int) -> slice:
+    each, more = divmod(batch_size, world)
+    first = rank * each + min(rank, more)
+    return slice(first, first + each + (rank < more))
