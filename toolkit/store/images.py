@@ -21,6 +21,9 @@ PICTURE_EXTENSIONS = {
 # Nothing else is tried: some of Pillow's formats start other programs.
 PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 JPEG_QUALITY = 95
+_BEGINNINGS = {
+    b"\x89PNG": "png", b"GIF8": "gif", b"BM": "bmp", b"II*\0": "tif", b"MM\0*": "tif",
+}  # fmt: skip
 # How files of a format begin and end, to tell a cut file from a damaged one.
 _ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND\xaeB`\x82"}
 
@@ -31,6 +34,17 @@ class PictureError(Exception):
     def __init__(self, cause: str, message: object):
         super().__init__(one_line(message))
         self.cause = cause
+
+
+def format_extension(data: bytes) -> str:
+    """The extension of a picture's format, from how its bytes begin; `bin` where it is unknown."""
+    if is_jpeg(data):
+        return "jpg"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return "avif"
+    return next((name for start, name in _BEGINNINGS.items() if data.startswith(start)), "bin")
 
 
 def is_jpeg(data: bytes) -> bool:

@@ -52,7 +52,7 @@ class Augment:
     def cut(self, seed: int, role: str) -> Cut:
         """How a picture of the sample with this seed is cut."""
         scene = _ALIGNED[role]
-        flipped = uniform(seed, f"flip {scene}") < self.flip
+        flipped = self.flip > 0 and uniform(seed, f"flip {scene}") < self.flip
         if self.crop == "center":
             return Cut(flipped=flipped)
         scale = self.least_scale + (1 - self.least_scale) * uniform(seed, f"scale {scene}")
@@ -61,7 +61,7 @@ class Augment:
 
     def drops_caption(self, seed: int) -> bool:
         """Whether the sample with this seed goes without its caption."""
-        return uniform(seed, "caption") < self.caption_dropout
+        return self.caption_dropout > 0 and uniform(seed, "caption") < self.caption_dropout
 
 
 def _place(part: float, room: int) -> int:

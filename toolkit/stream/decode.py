@@ -2,7 +2,8 @@
 
 import contextlib
 import math
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,8 +13,7 @@ from toolkit.stream.augment import Cut
 _DCT_EIGHTHS = range(1, 9)  # libjpeg-turbo decodes to n/8 of the size
 
 
-@dataclass(frozen=True)
-class Framing:
+class Framing(NamedTuple):
     """Where a square came from. height, width: of the stored picture in pixels; top, left: of the
     cut in the stored picture, in pixels; flipped: whether it was mirrored afterwards."""
 
@@ -68,6 +68,7 @@ def _decode_jpeg(data: bytes, cut: Cut, out: np.ndarray) -> tuple[int, int, np.n
     return height, width, decode_jpeg(data, "RGB", min_size=math.ceil(size / cut.scale))
 
 
+@lru_cache(maxsize=1024)
 def _scales_to(side: int, size: int) -> bool:
     return any(-(-side * eighths // 8) == size for eighths in _DCT_EIGHTHS)
 

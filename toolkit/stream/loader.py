@@ -90,10 +90,10 @@ class Loader:
 
     @property
     def max_bytes_in_flight(self) -> int:
-        """Bytes that may exist at once: the batch in use and those decoded ahead, and what is being
-        read for them."""
+        """Bytes that may exist at once: the batch in use and the next one, those decoded ahead, and
+        what is being read for them."""
         makers = max(1, self.processes)
-        batches = 1 + makers * (self.prefetch + 1)
+        batches = 2 + makers * (self.prefetch + 1)
         return batches * self._batch_bytes() + self._reading_bytes()
 
     def __iter__(self) -> Iterator[Any]:
@@ -119,8 +119,8 @@ class Loader:
         mix = self._schedule.mix
         place = mix.at(np.arange(first, first + count))
         return [
-            (mix.names[s], self._assembler.rows[s].value("key", int(r)))
-            for s, r in zip(place.source, place.row, strict=True)
+            (mix.names[s], self._assembler.lookup.rows[s].keys([r])[0])
+            for s, r in zip(place.source.tolist(), place.row.tolist(), strict=True)
         ]
 
     def _made(self) -> Iterator[Made]:
@@ -151,14 +151,14 @@ class Loader:
 
     def _reading_bytes(self) -> int:
         """Each thread works on a picture, and on a read of which others may still be due."""
-        largest = max(rows.largest() for rows in self._assembler.rows)
+        largest = self._assembler.lookup.largest()
         return max(1, self.workers, self.processes) * (largest + max(largest, MAX_READ_BYTES))
 
     def _capped(self, prefetch: int, max_bytes: int) -> int:
         makers = max(1, self.processes)
-        room = (max_bytes - self._reading_bytes()) // self._batch_bytes() - 1
+        room = (max_bytes - self._reading_bytes()) // self._batch_bytes() - 2
         if room < makers:
-            least = (1 + makers) * self._batch_bytes() + self._reading_bytes()
+            least = (2 + makers) * self._batch_bytes() + self._reading_bytes()
             raise UserError(
                 f"the least that can be in flight is {least / 1e6:.0f} MB, more than "
                 f"--data.max_bytes={max_bytes}: take smaller batches or a larger cap"

@@ -4,6 +4,7 @@ A model that always sees the very picture that its target was made from can copy
 partner of the same style or artist it has to learn what they share.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -15,12 +16,11 @@ from toolkit.core.keyed import key64
 from toolkit.store.selection import Selection
 from toolkit.stream.coalesce import Piece
 from toolkit.stream.order import mix64
-from toolkit.stream.rows import Rows
-from toolkit.stream.schedule import Want
+from toolkit.stream.rows import Rows, Sample
 
 StylePartner = Literal["same_picture", "same_style", "same_artist", "random"]
 _COLUMNS = {"same_style": "style", "same_artist": "artist"}
-_TRIES = 8  # to draw another picture than the linked one
+_TRIES = 8
 
 
 class Partners:
@@ -57,28 +57,52 @@ class Partners:
         found = pc.is_in(selection.table.column(self._column), value_set=known)
         return len(selection) - int(pc.sum(found).as_py() or 0)
 
-    def draw(self, rows: Rows, want: Want, attempt: int = 0) -> Piece | None:
-        """The style picture for a sample; None where the pool has none for it.
+    def draw(
+        self, samples: Sequence[Sample], seeds: Sequence[int], attempt: int = 0
+    ) -> list[Piece | None]:
+        """A style picture for each sample; None where the pool has none for it.
 
         attempt: another one draws another picture, where one did not decode.
         """
-        first, count = 0, len(self._rows)
-        if self._column:
-            group = self._group_of.get(rows.value(self._column, want.row))
-            if group is None:
-                return None
-            first, count = self._starts[group], self._starts[group + 1] - self._starts[group]
-        own = rows.pieces(want.row).get("style")
-        piece = None
-        for number in range(_TRIES):
-            draw = mix64(np.array([want.seed], np.uint64) ^ self._key)
-            draw = mix64(draw + np.uint64(attempt * _TRIES + number))
-            place = first + int(draw[0] % np.uint64(count))
-            row = int(self._members[place]) if self._column else place
-            piece = self._rows.pieces(row)["target"]._replace(role="style")
-            if own is None or (piece.path, piece.offset) != (own.path, own.offset):
+        spans = [self._span(sample) for sample in samples]
+        found: list[Piece | None] = [None] * len(samples)
+        place: dict[int, int] = {}
+        left = [i for i, (_, count) in enumerate(spans) if count]
+        for turn in range(_TRIES + 1):
+            if not left:
                 break
-        return piece
+            draws = self._draws([seeds[i] for i in left], attempt * _TRIES + turn)
+            for i, draw in zip(left, draws, strict=True):
+                # always the linked picture, so far: then the next one
+                place[i] = (draw if turn < _TRIES else place[i] + 1) % spans[i][1]
+            rows = [spans[i][0] + place[i] for i in left]
+            rows = self._members[rows].tolist() if self._column else rows
+            for i, drawn in zip(left, self._rows.samples(rows), strict=True):
+                found[i] = drawn.pieces["target"]._replace(role="style")
+            left = [i for i in left if _same(found[i], samples[i].pieces.get("style"))]
+        return found
+
+    def _draws(self, seeds: list[int], turn: int) -> list[int]:
+        keys = mix64(np.array(seeds, np.uint64) ^ self._key)
+        draws: list[int] = mix64(keys + np.uint64(turn)).tolist()
+        return draws
+
+    def largest(self) -> int:
+        """Bytes of the largest picture of the pool."""
+        return self._rows.largest()
+
+    def _span(self, sample: Sample) -> tuple[int, int]:
+        """(first, number) of the pictures that a sample may get."""
+        if not self._column:
+            return 0, len(self._rows)
+        group = self._group_of.get(getattr(sample, self._column))
+        if group is None:
+            return 0, 0
+        return self._starts[group], self._starts[group + 1] - self._starts[group]
+
+
+def _same(one: Piece | None, other: Piece | None) -> bool:
+    return one is not None and other is not None and one[:2] == other[:2]
 
 
 def _grouped(pool: Selection, column: str) -> tuple[dict[str, int], list[int], np.ndarray]:

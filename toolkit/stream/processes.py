@@ -67,5 +67,11 @@ def in_processes(
     `prefetch` batches ahead (at least 1). build: makes the assembler in a worker."""
     share = _Share(build, schedule, position, transform)
     yield from DataLoader(
-        share, batch_size=None, num_workers=processes, prefetch_factor=max(1, prefetch)
-    )
+        share, batch_size=None, num_workers=processes, prefetch_factor=max(1, prefetch),
+        collate_fn=_as_it_is,
+    )  # fmt: skip
+
+
+def _as_it_is(made: Any) -> Any:
+    """Torch would turn the tuples and arrays of a transform's result into something else."""
+    return made

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from toolkit.core.errors import UserError
 from toolkit.stream.coalesce import Piece, Read
@@ -28,7 +29,8 @@ class RangeReader:
         """The `size` bytes at `offset`. Raises UserError when they cannot be had."""
         for attempt in range(RETRIES + 1):
             try:
-                data = os.pread(self._file(path).descriptor, size, offset)
+                file = self._file(path)  # held, or another thread could have it closed
+                data = os.pread(file.descriptor, size, offset)
                 break
             except OSError as error:
                 if attempt == RETRIES:
@@ -41,12 +43,22 @@ class RangeReader:
             raise UserError(f"the shard {path} ends early: check it with python -m toolkit.verify")
         return data
 
-    def will_need(self, path: str, offset: int, size: int) -> None:
-        """Tells the system to fetch a range from the disk soon, in the background. What is wrong
-        with the file is told when it is read."""
-        with contextlib.suppress(OSError, AttributeError):  # Linux alone has posix_fadvise
-            file = self._file(path)
-            os.posix_fadvise(file.descriptor, offset, size, os.POSIX_FADV_WILLNEED)
+    def will_need(self, reads: Sequence[Read]) -> None:
+        """Tells the system to fetch the reads from the disk soon, in the background, unless the
+        first of them is in its memory. What is wrong with a file is told when it is read."""
+        with contextlib.suppress(OSError, AttributeError):  # Linux alone has these calls
+            if self._in_memory(reads[0]):  # asking for all would cost more than it saves
+                return
+            for read in reads:
+                file = self._file(read.path)
+                os.posix_fadvise(file.descriptor, read.offset, read.size, os.POSIX_FADV_WILLNEED)
+
+    def _in_memory(self, read: Read) -> bool:
+        try:
+            file = self._file(read.path)
+            return os.preadv(file.descriptor, [bytearray(1)], read.offset, os.RWF_NOWAIT) == 1
+        except OSError:  # it would have to wait, or cannot tell
+            return False
 
     def close(self) -> None:
         """Closes all files; reading opens them again."""
@@ -94,8 +106,9 @@ class _File:
     """An open file that closes itself when its last user, perhaps in another thread, is done."""
 
     def __init__(self, path: str):
+        self._close = os.close  # the module may be gone when the interpreter ends
         self.descriptor = os.open(path, os.O_RDONLY)
 
     def __del__(self) -> None:
         if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
+            self._close(self.descriptor)

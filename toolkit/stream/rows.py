@@ -1,12 +1,24 @@
-"""A compiled selection, ready for single lookups: numbers are views of the mapped file."""
+"""A compiled selection, ready for lookups: numbers are views of the mapped file."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from toolkit.store.selection import Selection
 from toolkit.stream.coalesce import Piece
+
+
+class Sample(NamedTuple):
+    """A row of a selection. pieces: its pictures by role; roles that it lacks are absent."""
+
+    key: str
+    caption: str
+    style: str | None
+    artist: str | None
+    weight: float
+    pieces: dict[str, Piece]
 
 
 class Rows:
@@ -20,41 +32,49 @@ class Rows:
     def __init__(self, selection: Selection, roles: Iterable[str]):
         self.name, self._length = selection.name, len(selection)
         self._paths = [str(path) for path in selection.shards]
-        roles = tuple(roles)
-        facts = ("key", "caption", "style", "artist", "weight")
-        self._columns = {name: _whole(selection, name) for name in facts}
+        names = (name for name in Sample._fields if name != "pieces")
+        self._facts = [_whole(selection, name) for name in names]
         self._places = {
             role: (
-                *(_whole(selection, f"{role}_{name}").to_numpy()
-                  for name in ("shard", "offset", "size")),
+                *(_numbers(selection, f"{role}_{name}") for name in ("shard", "offset", "size")),
                 _whole(selection, f"{role}_key"),
             )
             for role in roles
-        }  # fmt: skip
+        }
 
     def __len__(self) -> int:
         return self._length
 
-    def pieces(self, row: int, number: int = 0) -> dict[str, Piece]:
-        """The pictures of a row by role; roles that it lacks are absent. number: of the sample
-        in its batch."""
-        found = {}
-        for role, (shards, offsets, sizes, keys) in self._places.items():
-            shard = shards[row]
-            if shard >= 0:
-                found[role] = Piece(self._paths[shard], int(offsets[row]), int(sizes[row]),
-                                    number, role, keys[row].as_py())  # fmt: skip
-        return found
+    def samples(self, rows: Sequence[int]) -> list[Sample]:
+        """The samples of some rows."""
+        wanted = np.array(rows, np.int64)
+        found: list[dict[str, Piece]] = [{} for _ in rows]
+        for role, (*places, keys) in self._places.items():
+            columns = (column[wanted].tolist() for column in places)
+            every = zip(found, *columns, _taken(keys, wanted), strict=True)
+            for pieces, shard, offset, size, key in every:
+                if shard >= 0:
+                    pieces[role] = Piece(self._paths[shard], offset, size, role, key)
+        facts = (_taken(column, wanted) for column in self._facts)
+        return list(map(Sample._make, zip(*facts, found, strict=True)))
+
+    def keys(self, rows: Sequence[int]) -> list[str]:
+        """The keys of some rows."""
+        return _taken(self._facts[0], np.array(rows, np.int64))
 
     def largest(self) -> int:
         """Bytes of the largest picture."""
         return max((int(sizes.max()) for _, _, sizes, _ in self._places.values()), default=0)
 
-    def value(self, name: str, row: int) -> Any:
-        """A fact of a row: key, caption, style, artist, weight."""
-        return self._columns[name][row].as_py()
-
 
 def _whole(selection: Selection, name: str) -> pa.Array:
     column = selection.table.column(name)  # one chunk, in the mapped file
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _numbers(selection: Selection, name: str) -> np.ndarray:
+    return np.asarray(_whole(selection, name).to_numpy())
+
+
+def _taken(column: pa.Array, rows: np.ndarray) -> list[Any]:
+    return column.take(pa.array(rows)).to_pylist()

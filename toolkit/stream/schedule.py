@@ -5,7 +5,7 @@ processes share a rank's batches by turns. The state between two batches is the 
 same number on every rank.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,25 +79,19 @@ class Schedule:
         self.selections = tuple(by_name[name] for name in mix)
         self.batch_size, self.seed, self.stop = batch_size, seed, stop
         self._slice = _slice_of(batch_size, rank, world)
-        self._planned: dict[int, Step] = {}
 
     @property
     def samples_per_step(self) -> int:
         """Samples of this rank in a batch."""
         return self._slice.stop - self._slice.start
 
-    def step(self, position: int, every: int = 1) -> Step:
-        """The batch that begins at a position; every: that of several workers, which take the
-        batches by turns."""
-        found = self._planned.pop(position, None)
-        if found is None:
-            self._planned = self._plan(position, every)
-            found = self._planned.pop(position)
-        return found
-
-    def is_over(self, position: int) -> bool:
-        """Whether the stream has ended before this position."""
-        return self.stop is not None and position >= self.stop
+    def chunks(self, position: int, every: int = 1) -> Iterator[list[Step]]:
+        """The steps from a position on, some at a time. every: of so many workers, which take the
+        steps by turns."""
+        stride = self.batch_size * every
+        while not self._is_over(position):
+            yield self._plan(position, stride)
+            position += stride * self._steps_at_once
 
     def cursor(self, position: int) -> dict[str, Any]:
         """The state of a stream whose next batch begins at `position`: JSON values."""
@@ -123,20 +117,28 @@ class Schedule:
                 )
         return position
 
-    def _plan(self, position: int, every: int) -> dict[int, Step]:
+    def _is_over(self, position: int) -> bool:
+        return self.stop is not None and position >= self.stop
+
+    @property
+    def _steps_at_once(self) -> int:
+        return max(1, _AT_ONCE // self.samples_per_step)
+
+    def _plan(self, position: int, stride: int) -> list[Step]:
         size, share = self.batch_size, self.samples_per_step
-        count = max(1, _AT_ONCE // share)
-        starts = position + np.arange(count) * (size * every)
+        starts = position + np.arange(self._steps_at_once) * stride
+        if self.stop is not None:
+            starts = starts[starts < self.stop]
         offsets = np.arange(self._slice.start, self._slice.stop)
         positions = (starts[:, None] + offsets[None, :]).ravel()
         place = self.mix.at(positions)
         padding = np.zeros(len(positions), bool) if self.stop is None else positions >= self.stop
         columns = (place.source, place.row, place.seed, padding)
         wants = list(map(Want._make, zip(*(c.tolist() for c in columns), strict=True)))
-        return {
-            int(start): Step(wants[i * share : (i + 1) * share], int(start) + size)
-            for i, start in enumerate(starts)
-        }
+        return [
+            Step(wants[i * share : (i + 1) * share], start + size)
+            for i, start in enumerate(starts.tolist())
+        ]
 
 
 def _slice_of(batch_size: int, rank: int, world: int) -> slice:

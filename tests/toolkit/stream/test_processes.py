@@ -1,0 +1,99 @@
+"""Worker processes: the same batches for any number of them, transformed where they are made."""
+
+import itertools
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from toolkit.core.errors import UserError
+from toolkit.stream.batch import Batch
+from toolkit.stream.coalesce import Piece
+
+
+def facts(batch: Batch) -> tuple[Any, ...]:
+    pixels = tuple(images.pixels.sum().item() for images in batch.images.values())
+    return batch.keys, batch.captions, pixels, tuple(batch.sample_seed.tolist()), batch.cursor
+
+
+def numbered(batch: Batch) -> tuple[tuple[Any, ...], int]:
+    """A transform: what is in the batch, and the process that found out."""
+    return facts(batch), os.getpid()
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_the_stream_does_not_depend_on_processes(opened: Any, processes: int) -> None:
+    expected = [facts(batch) for batch in itertools.islice(opened(), 8)]
+    got = list(itertools.islice(opened(processes=processes, transform=numbered), 8))
+    assert [found for found, _ in got] == expected
+    assert len({pid for _, pid in got}) == processes
+    assert os.getpid() not in {pid for _, pid in got}
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"workers": 2}, {"processes": 2}], ids=["alone", "threads", "processes"]
+)
+def test_it_goes_on_where_it_was_left_and_ends_where_it_should(opened: Any, more: Any) -> None:
+    stop = 6 * 9 - 2
+    whole = [facts(batch) for batch in opened(stop=stop)]
+    assert len(whole) == 9
+    loader = opened(stop=stop, transform=facts, **more)
+    first = list(itertools.islice(loader, 4))
+    state = json.loads(json.dumps(loader.state_dict()))
+    assert state["position"] == 24
+    resumed = opened(stop=stop, transform=facts, **more)
+    resumed.load_state_dict(state)
+    assert first + list(resumed) == whole
+    assert list(resumed) == []
+
+
+def test_failures_cross_and_stop_the_stream(opened: Any, spoil: Any, triplets: Any) -> None:
+    spoil(triplets, "photos", "photo0")  # content of three of thirteen targets
+    for more in ({}, {"workers": 2}, {"processes": 2}):
+        loader = opened(transform=facts, max_failures=5, **more)
+        with pytest.raises(UserError) as caught:
+            list(itertools.islice(loader, 40))
+        text = str(caught.value)
+        assert re.match(
+            r"[678] samples did not decode, more than --data.max_failures=5: main", text
+        )
+        assert "content photo0: " in text
+        assert "\n" not in text
+        assert len(loader.failures) == int(text[0])
+
+
+def test_a_transform_that_fails_says_so(opened: Any) -> None:
+    def fail(batch: Batch) -> None:
+        raise ValueError(f"no {len(batch)}")
+
+    for more in ({}, {"workers": 2}, {"processes": 1}):
+        with pytest.raises(ValueError, match="no 6"):
+            next(iter(opened(transform=fail, **more)))
+
+
+class Means:
+    """A feature: the file's size in place of its picture."""
+
+    name, role = "bytes", "style"
+
+    def read(self, pieces: list[Piece | None]) -> tuple[torch.Tensor, torch.Tensor]:
+        sizes = torch.tensor([piece.size if piece else 0 for piece in pieces])
+        return sizes, torch.tensor([piece is not None for piece in pieces])
+
+
+@pytest.mark.parametrize("more", [{}, {"workers": 2}, {"processes": 1}])
+def test_features_take_the_place_of_pictures(opened: Any, triplets: Any, more: Any) -> None:
+    loader = opened(roles=("target",), features=[Means()], **more)
+    tar = triplets.tar("paintings", 0)
+    sizes = {path.name: path.stat().st_size for path in [tar]}
+    for batch in itertools.islice(loader, 4):
+        assert set(batch.images) == {"target"}
+        values, mask = batch.features["bytes"]
+        assert mask.tolist() == (batch.task == 0).tolist()
+        assert (values[mask] > 500).all()
+        assert (values < sizes[Path(tar).name]).all()
+        assert not values[~mask].any()
