@@ -28,8 +28,9 @@ class Samples(IterableDataset[dict[str, Any]]):
     `__weight__`.
 
     Each rank takes every `world`-th position, and in worker processes each worker every W-th of
-    these, so a DataLoader without batching gives the same order for any number of them. The state
-    counts what this process has handed out.
+    these, so a DataLoader without batching gives the same order for any number of them. In a worker
+    the state is that worker's own, as torchdata's StatefulDataLoader keeps it; it then goes on with
+    the same number of workers only.
 
     Args:
         selections, mix, seed, rank, world, stop, block: as for `Schedule`, with one sample a rank
@@ -58,10 +59,10 @@ class Samples(IterableDataset[dict[str, Any]]):
         info = get_worker_info()
         number, count = (info.id, info.num_workers) if info else (0, 1)
         stride = self._schedule.batch_size
-        position = self._position + number * stride
+        first = self._position + number * stride
         reader = RangeReader()
         try:
-            for steps in self._schedule.chunks(position, count):
+            for steps in self._schedule.chunks(first, count):
                 wants = [want for step in steps for want in step.wants]
                 pairs = iter(zip(wants, self._lookup.samples(wants), strict=True))
                 while group := list(islice(pairs, _AHEAD)):
@@ -69,8 +70,7 @@ class Samples(IterableDataset[dict[str, Any]]):
                         coalesce((p, 0) for _, sample in group for p in sample.pieces.values())
                     )
                     for want, sample in group:
-                        position += stride * count
-                        self._position = position
+                        self._position += stride * count
                         yield self._dictionary(reader, want, sample)
         finally:
             reader.close()
