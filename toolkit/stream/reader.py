@@ -4,7 +4,6 @@ import contextlib
 import os
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 
 from toolkit.core.errors import UserError
@@ -18,11 +17,11 @@ MAX_OPEN = 256  # systems commonly allow a process 1,024
 class RangeReader:
     """Reads ranges of local files; may be used from several threads at once.
 
-    A file is opened at its first use and stays open until `close`, or until many others were used.
+    A file is opened at its first use and stays open until `close`, or until many others were.
     """
 
     def __init__(self) -> None:
-        self._files: OrderedDict[str, _File] = OrderedDict()
+        self._files: dict[str, _File] = {}
         self._lock = threading.Lock()
 
     def read(self, path: str, offset: int, size: int) -> bytes:
@@ -66,15 +65,15 @@ class RangeReader:
             self._files.clear()
 
     def _file(self, path: str) -> "_File":
-        with self._lock:
-            file = self._files.get(path)
-            if file is None:
-                file = self._files[path] = _File(path)
-                if len(self._files) > MAX_OPEN:
-                    self._files.popitem(last=False)
-            else:
-                self._files.move_to_end(path)
+        file = self._files.get(path)
+        if file is not None:
             return file
+        with self._lock:
+            if path not in self._files:
+                self._files[path] = _File(path)
+                if len(self._files) > MAX_OPEN:
+                    del self._files[next(iter(self._files))]  # the one that was opened first
+            return self._files[path]
 
 
 class SharedRead:

@@ -14,7 +14,9 @@ from toolkit.core.errors import UserError
 from toolkit.store.selection import Selection
 from toolkit.stream.mix import Mix
 
-_AT_ONCE = 1024  # positions that are planned together: a call of numpy costs more than an element
+# Positions are planned together, since a call of numpy costs more than an element: few at first, so
+# that the first batch comes soon.
+_FIRST, _MOST = 64, 1024
 
 
 class Want(NamedTuple):
@@ -88,10 +90,12 @@ class Schedule:
     def chunks(self, position: int, every: int = 1) -> Iterator[list[Step]]:
         """The steps from a position on, some at a time. every: of so many workers, which take the
         steps by turns."""
-        stride = self.batch_size * every
+        stride, at_once = self.batch_size * every, _FIRST
         while not self._is_over(position):
-            yield self._plan(position, stride)
-            position += stride * self._steps_at_once
+            count = max(1, at_once // self.samples_per_step)
+            yield self._plan(position, stride, count)
+            position += stride * count
+            at_once = min(_MOST, 4 * at_once)
 
     def cursor(self, position: int) -> dict[str, Any]:
         """The state of a stream whose next batch begins at `position`: JSON values."""
@@ -120,13 +124,9 @@ class Schedule:
     def _is_over(self, position: int) -> bool:
         return self.stop is not None and position >= self.stop
 
-    @property
-    def _steps_at_once(self) -> int:
-        return max(1, _AT_ONCE // self.samples_per_step)
-
-    def _plan(self, position: int, stride: int) -> list[Step]:
+    def _plan(self, position: int, stride: int, count: int) -> list[Step]:
         size, share = self.batch_size, self.samples_per_step
-        starts = position + np.arange(self._steps_at_once) * stride
+        starts = position + np.arange(count) * stride
         if self.stop is not None:
             starts = starts[starts < self.stop]
         offsets = np.arange(self._slice.start, self._slice.stop)

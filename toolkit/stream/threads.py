@@ -1,45 +1,36 @@
-"""Batches decoded ahead by threads: libjpeg-turbo runs outside the interpreter's lock, and nothing
-has to be handed from process to process."""
+"""Batches made by threads, ahead of the caller: libjpeg-turbo runs outside the interpreter's lock,
+and nothing has to be handed from process to process.
+
+The threads do everything, from looking samples up to building the batch. A caller that did its
+part would be one thread more than there are cores, and all would wait for each other's lock.
+"""
 
 import contextlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 
 from toolkit.stream.assemble import Assembler, Pending
 from toolkit.stream.batch import Batch
 from toolkit.stream.schedule import Schedule
 
 READAHEAD = 4  # batches whose bytes the system is asked to fetch beyond those that are decoded
+_Made = SimpleQueue[Batch | BaseException]
 
 
 def threaded(
     assembler: Assembler, schedule: Schedule, position: int, workers: int, prefetch: int
 ) -> Iterator[Batch]:
-    """The batches from a position on. workers: threads, at least 1; prefetch: batches decoded
-    while the caller is busy with another."""
-    batches = assembler.pending(schedule.chunks(position))
-    planned: deque[tuple[Pending, int]] = deque()
-    ahead: deque[tuple[Pending, int]] = deque()
-    with _Crew(workers) as crew:
-
-        def fill() -> None:
-            while planned and len(ahead) <= prefetch:
-                pending, after = planned.popleft()
-                pending.open()
-                crew.start(pending)
-                ahead.append((pending, after))
-            planned.extend(islice(batches, READAHEAD + 1 - len(planned)))
-
-        fill()
-        while planned or ahead:
-            fill()
-            pending, after = ahead.popleft()
-            crew.wait()
-            fill()  # the threads go on while this batch is finished
-            yield pending.finish(schedule.cursor(after))
+    """The batches from a position on. workers: threads, at least 1; prefetch: batches that wait
+    ready while the caller is busy with another and the next is being made."""
+    with _Crew(workers, assembler, schedule, position) as crew:
+        for _ in range(prefetch + 1):
+            crew.begin()
+        while (batch := crew.take()) is not None:
+            crew.begin()
+            yield batch
 
 
 def inline(assembler: Assembler, schedule: Schedule, position: int, every: int) -> Iterator[Batch]:
@@ -56,38 +47,58 @@ def inline(assembler: Assembler, schedule: Schedule, position: int, every: int) 
 
 
 class _Crew:
-    """Threads that all work on one batch after the other. A pool of futures does the same, at a
-    cost that small batches feel."""
+    """Threads that make batches in order, several threads at one batch.
 
-    def __init__(self, count: int):
-        self._tasks: SimpleQueue[tuple[Pending, SimpleQueue[BaseException | None]] | None]
-        self._tasks, self._open = SimpleQueue(), deque[SimpleQueue[BaseException | None]]()
-        self._threads = [Thread(target=self._serve, name=f"decode-{i}") for i in range(count)]
+    Their jobs stand in one queue: to begin a batch, which queues its work once for each thread; and
+    that work. The last to leave a batch finishes it.
+    """
 
-    def start(self, pending: Pending) -> None:
-        """Has all threads work on a batch, after those that were started before."""
-        done: SimpleQueue[BaseException | None] = SimpleQueue()
-        self._open.append(done)
-        for _ in self._threads:
-            self._tasks.put((pending, done))
+    def __init__(self, workers: int, assembler: Assembler, schedule: Schedule, position: int):
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._batches: SimpleQueue[_Made | None] = SimpleQueue()
+        self._source = assembler.pending(schedule.chunks(position))
+        self._planned: deque[tuple[Pending, int]] = deque()
+        self._cursor, self._lock, self._is_over = schedule.cursor, Lock(), False
+        self._threads = [Thread(target=self._serve, name=f"decode-{i}") for i in range(workers)]
 
-    def wait(self) -> None:
-        """Until the first batch that was started and not yet waited for is done; raises what its
-        work raised."""
-        done = self._open.popleft()
-        for error in [done.get() for _ in self._threads]:
-            if error is not None:
-                raise error
+    def begin(self) -> None:
+        """Asks for one more batch."""
+        self._jobs.put(self._begin)
+
+    def take(self) -> Batch | None:
+        """The next batch, None at the end. Raises what went wrong with it."""
+        made = self._batches.get()
+        batch = made.get() if made else None
+        if isinstance(batch, BaseException):
+            raise batch
+        return batch
+
+    def _begin(self) -> None:
+        with self._lock:  # batches are numbered by who comes first
+            if self._is_over:
+                return
+            made: _Made = SimpleQueue()
+            try:
+                self._planned.extend(islice(self._source, READAHEAD + 1 - len(self._planned)))
+                self._is_over = not self._planned
+                if self._is_over:
+                    self._batches.put(None)
+                    return
+                pending, after = self._planned.popleft()
+                pending.open()
+            except BaseException as error:
+                self._is_over = True
+                made.put(error)
+                self._batches.put(made)
+                return
+            self._batches.put(made)
+            task = _Task(pending, after, made, self._cursor, len(self._threads))
+            for _ in self._threads:
+                self._jobs.put(task.work)
 
     def _serve(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            pending, done = task
-            try:
-                pending.work()
-            except BaseException as error:
-                done.put(error)
-            else:
-                done.put(None)
+        while (job := self._jobs.get()) is not None:
+            job()
 
     def __enter__(self) -> "_Crew":
         for thread in self._threads:
@@ -95,10 +106,45 @@ class _Crew:
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        with self._lock:
+            self._is_over = True
         with contextlib.suppress(Empty):
             while True:
-                self._tasks.get_nowait()
+                self._jobs.get_nowait()
         for _ in self._threads:
-            self._tasks.put(None)
+            self._jobs.put(None)
         for thread in self._threads:
             thread.join()
+
+
+class _Task:
+    """One batch that several threads work on."""
+
+    def __init__(
+        self,
+        pending: Pending,
+        after: int,
+        made: _Made,
+        cursor: Callable[[int], dict[str, object]],
+        threads: int,
+    ):
+        self._pending, self._after, self._made = pending, after, made
+        self._cursor, self._left, self._lock = cursor, threads, Lock()
+        self._error: BaseException | None = None
+
+    def work(self) -> None:
+        """One thread's share; the last one's ends with the batch, or what went wrong."""
+        try:
+            self._pending.work()
+        except BaseException as error:
+            self._error = error
+        with self._lock:
+            self._left -= 1
+            if self._left:
+                return
+        try:
+            if self._error is not None:
+                raise self._error
+            self._made.put(self._pending.finish(self._cursor(self._after)))
+        except BaseException as error:
+            self._made.put(error)

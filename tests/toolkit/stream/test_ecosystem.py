@@ -87,7 +87,8 @@ dist.destroy_process_group()
     ("script", "launcher"),
     [
         (ACCELERATE, ["accelerate.commands.launch", "--cpu", "--num_processes=2",
-                      "--num_machines=1", "--main_process_port=0", "--mixed_precision=no", "--dynamo_backend=no"]),
+                      "--num_machines=1", "--main_process_port=0",
+                      "--mixed_precision=no", "--dynamo_backend=no"]),
         (TORCHRUN, ["torch.distributed.run", "--standalone", "--nproc_per_node=3"]),
     ],
     ids=["accelerate", "torchrun"],

@@ -60,9 +60,10 @@ def test_workers_take_the_steps_by_turns(workers: int) -> None:
     assert [step for turn in zip(*turns, strict=True) for step in turn] == whole
 
 
-@pytest.mark.parametrize("stop", [0, 1, 6, 7, 6 * 170, 6 * 170 + 1, 6 * 171 - 1])
+@pytest.mark.parametrize("stop", [0, 1, 6, 7, 60, 61, 65, 312, 313, 317, 1332, 1333])
 def test_the_end_is_the_same_for_all_ranks_and_padded(stop: int) -> None:
-    """1,020 positions are planned at once, so the ends lie in, at and behind the first chunk."""
+    """60, then 252, then 1,020 positions are planned at once by a single rank: the ends lie in, at
+    and behind these chunks."""
     for world in (1, 4):
         ranks = [steps(schedule(rank=r, world=world, stop=stop), 999) for r in range(world)]
         assert {len(found) for found in ranks} == {-(-stop // 6)}
