@@ -32,7 +32,7 @@ ROWS = {
     "512: limit": ("512", "limit"),
     **{f"512: {peer}": ("512", peer) for peer in PEERS},
     "256: recipe": ("256", "webdataset-recipe"),
-    **{f"undecoded: {peer}": ("raw", f"{peer}-raw") for peer in PEERS},
+    **{f"undecoded: {peer}": ("raw", f"{peer}-raw") for peer in ("webdataset", "litdata")},
     "10% subset: webdataset": ("subset", "webdataset-subset"),
     "10% subset, undecoded: webdataset": ("subset-raw", "webdataset-subset-raw"),
 }
