@@ -47,7 +47,7 @@ def _peak(root: Path, pictures: Path) -> float:
     )  # fmt: skip
     peak = 0.0
     while packing.poll() is None:
-        peak = max(peak, sum(map(_anonymous, _family(packing.pid))))
+        peak = max(peak, sum(map(anonymous_bytes, _family(packing.pid))))
         time.sleep(0.05)
     if packing.returncode:
         raise RuntimeError("the pack failed")
@@ -62,7 +62,7 @@ def _family(pid: int) -> list[int]:
     return [pid, *(p for child in children for p in _family(int(child)))]
 
 
-def _anonymous(pid: int) -> float:
+def anonymous_bytes(pid: int | str) -> float:
     try:
         text = Path(f"/proc/{pid}/status").read_text()
     except OSError:

@@ -173,8 +173,8 @@ def test_the_data_engine_works_without_torch() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["toolkit.pack", "toolkit.query", "toolkit.inspect", "toolkit.verify", "train.run",
-     "train.stylize", "eval.run", "eval.report"],
+    ["toolkit.pack", "toolkit.query", "toolkit.inspect", "toolkit.verify", "toolkit.plan",
+     "train.run", "train.stylize", "eval.run", "eval.report"],
 )  # fmt: skip
 def test_help_answers_without_heavy_libraries(module: str) -> None:
     code = f"""

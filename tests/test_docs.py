@@ -13,8 +13,13 @@ from toolkit.store.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"```\n(.*?)```", README, re.DOTALL)
-LINES = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines()]
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+LINES = [
+    line.split("  #")[0].strip()
+    for kind, block in BLOCKS
+    if not kind
+    for line in block.splitlines()
+]
 COMMANDS = [line for line in LINES if line.startswith("python -m ")]
 
 
@@ -50,8 +55,8 @@ def workplace(sample_data: Layout, tmp_path_factory) -> Path:
 
 def test_readme_has_the_commands_of_the_contract() -> None:
     assert len(COMMANDS) > 10
-    modules = "toolkit.pack toolkit.query toolkit.inspect toolkit.verify train.run train.stylize"
-    for module in [*modules.split(), "eval.run", "eval.report"]:
+    modules = "toolkit.pack toolkit.query toolkit.inspect toolkit.verify toolkit.plan train.run"
+    for module in [*modules.split(), "train.stylize", "eval.run", "eval.report"]:
         assert f"python -m {module}" in README
 
 
@@ -63,6 +68,16 @@ def test_data_commands_of_the_readme_run(line: str, workplace: Path) -> None:
     if line.startswith("python -m toolkit.query") and "status='failed'" not in line:
         assert len(done.stdout.splitlines()) > 1, "an example that finds nothing explains nothing"
         assert "0 rows" not in done.stdout
+
+
+def test_the_python_of_the_readme_runs(workplace: Path) -> None:
+    code = "\n".join(block for kind, block in BLOCKS if kind == "python")
+    check = "\nprint(len(pictures), batch.images['style'].pixels.shape, state['position'])"
+    done = run(f"python -c {shlex.quote(code + check)}", workplace)
+    assert done.returncode == 0, done.stderr
+    number, *shape, position = done.stdout.split()
+    assert int(number) > 50
+    assert (" ".join(shape), position) == ("torch.Size([8, 3, 256, 256])", "800")
 
 
 @pytest.mark.parametrize("line", COMMANDS)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from toolkit.core.errors import UserError
 from toolkit.stream.augment import Augment
+from toolkit.stream.names import StylePartner
 
 
 @dataclass(frozen=True)
@@ -15,9 +16,11 @@ class DataConfig:
     mix: whole-number weights of tasks; `main` is the dataset named by `main`, any other task is
     the dataset of its own name. where: SQL condition on main; split and val_split: the values of
     the column `split` to train on and to validate on. crop, least_scale, flip, caption_dropout:
-    see toolkit/stream/augment.py. shuffle_block: samples that stay together when they are shuffled,
-    1 for none. workers: decoding threads. prefetch: batches decoded ahead. max_bytes: a cap on the
-    pixels in flight, for which fewer batches are decoded ahead.
+    see toolkit/stream/augment.py. style_partner: the style picture that a sample is shown: the
+    linked one, or one drawn from the dataset style_pool. shuffle_block: samples that stay together
+    when they are shuffled, 1 for none. workers: decoding threads. prefetch: batches decoded ahead.
+    max_bytes: a cap on the bytes in flight, for which fewer batches are decoded ahead.
+    max_failures: samples that do not decode, after which the run stops.
     """
 
     mix: str = "main:3,fill50k:1"
@@ -30,10 +33,13 @@ class DataConfig:
     least_scale: float = 1.0
     flip: float = 0.0
     caption_dropout: float = 0.0
+    style_partner: StylePartner = "same_picture"
+    style_pool: str = "wikiart"
     shuffle_block: int = 1
     workers: int = 2
     prefetch: int = 1
     max_bytes: int = 1 << 30
+    max_failures: int = 100
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class RunConfig:
 
 _LEAST = {
     "steps": 1, "threads": 1, "data.batch_size": 1, "data.workers": 0, "data.prefetch": 0,
-    "data.shuffle_block": 1, "data.max_bytes": 1,
+    "data.shuffle_block": 1, "data.max_bytes": 1, "data.max_failures": 0,
     "optim.warmup_steps": 0, "optim.clip_grad_norm": 0, "optim.weight_decay": 0,
     "checkpoint.save_interval": 1, "checkpoint.keep": 1, "sample.sample_every": 1,
     "sample.num_pairs": 1, "sample.steps": 1, "sample.eval_every": 1, "sample.eval_size": 1,

@@ -9,8 +9,6 @@ The only place that wires data, method, optimiser and loop together.
 
 import contextlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ def main(
     *,
     config: str = "smoke",
     where: str | None = None,
+    mix: str | None = None,
     steps: int | None = None,
     epochs: float | None = None,
     seed: int | None = None,
@@ -47,6 +46,7 @@ def main(
         method: the method; a folder under train/methods.
         config: a preset of the method, or a TOML file such as a run's config.toml.
         where: SQL condition on the main task's samples, for example "style='Cubism'".
+        mix: tasks and their weights, for example main:3,fill50k:1.
         steps: optimiser steps.
         epochs: instead of steps, how often to go through the main task.
         seed: of weights, order, noise and everything else.
@@ -63,9 +63,13 @@ def main(
     from train.runs import RunFolder, check_run_name, claim, refuse_existing
 
     check_method(method)
+    layout = Layout(shards, manifests)
     folder = RunFolder(runs / check_run_name(name or f"{method}-{Path(config).stem}"))
-    changes = {**overrides, **({} if where is None else {"data.where": where})}
-    named = {"steps": steps, "seed": seed, "threads": threads, "device": device}
+    changes = dict(overrides)
+    named = {
+        "data.where": where, "data.mix": mix, "steps": steps, "seed": seed, "threads": threads,
+        "device": device,
+    }  # fmt: skip
     changes |= {key: str(value) for key, value in named.items() if value is not None}
     if resume and (overwrite or epochs is not None):
         raise UserError("--resume goes on as it was: leave --overwrite and --epochs away")
@@ -77,7 +81,7 @@ def main(
         if there:  # before anything slow
             stack.enter_context(held(folder.path, busy))
         settings, selections, validation = _prepare(
-            folder, method, config, changes, epochs, resume, Layout(shards, manifests)
+            folder, method, config, changes, epochs, resume, layout
         )
         built = _build(settings, selections[0])
         if not there:
@@ -85,7 +89,7 @@ def main(
         if not resume:
             claim(folder, overwrite)
             write_atomic(folder.config, to_toml(settings))
-        _train(settings, built, folder, selections, validation, resume)
+        _train(settings, built, folder, selections, validation, layout, resume)
 
 
 def _prepare(
@@ -99,6 +103,7 @@ def _prepare(
 ) -> tuple[Any, list[Any], Any]:
     """Configuration, selections of the mix, and the selection to validate on."""
     from train.config import check_config
+    from train.data import select_data
     from train.settings import fresh_config, stored_config, with_epochs
 
     if resume:
@@ -106,42 +111,10 @@ def _prepare(
     else:
         settings = fresh_config(method, config, changes)
     check_config(settings)
-    selections, validation = _select(settings.data, layout)
+    selections, validation = select_data(settings.data, layout)
     if epochs is not None:
         settings = with_epochs(settings, epochs, len(selections[0]))
     return settings, selections, validation
-
-
-def _select(data: Any, layout: Layout) -> tuple[list[Any], Any]:
-    """A selection for each task of the mix, the main task first, and one to validate on."""
-    from toolkit.store.selection import select
-    from toolkit.stream.mix import parse_mix
-
-    first, *rest = parse_mix(data.mix)
-    for name in (first, *rest):
-        packed = layout.datasets()
-        if name != "main" and name not in packed:
-            raise UserError(
-                f"--data.mix={data.mix}: {name} is no dataset; write NAME:WEIGHT, NAME being main "
-                f"(the dataset of --data.main) or one of {', '.join(packed)}"
-            )
-    dataset = data.main if first == "main" else first
-    # what was packed without a split is there to train on
-    train = f"split = '{data.split}'" + (" or split is null" if data.split == "train" else "")
-    selections = [select(first, dataset, [data.where, train], layout)]
-    selections += [select(name, name, [train], layout) for name in rest]
-    for selection in selections:
-        if selection.num_dropped:
-            print(
-                f"{selection.name}: {selection.num_dropped} samples left out: linked samples of "
-                f"{' and '.join(selection.lacking)} are not packed"
-            )
-    try:
-        held_out = f"split = '{data.val_split}'"
-        return selections, select(first, dataset, [data.where, held_out], layout)
-    except UserError as error:
-        print(f"the loss is watched on samples of the training itself: {error}")
-        return selections, selections[0]
 
 
 def _build(settings: Any, main: Any) -> Any:
@@ -165,8 +138,15 @@ def _build(settings: Any, main: Any) -> Any:
 
 
 def _train(
-    settings: Any, method: Any, folder: Any, selections: list[Any], validation: Any, resume: bool
+    settings: Any,
+    method: Any,
+    folder: Any,
+    selections: list[Any],
+    validation: Any,
+    layout: Layout,
+    resume: bool,
 ) -> None:
+    from train.data import open_loader
     from train.loop import StepResult, train
     from train.optim import build_optimizer
     from train.settings import fingerprint
@@ -175,7 +155,7 @@ def _train(
 
     identity, saving = fingerprint(settings), settings.checkpoint
     optimizer = build_optimizer(settings.optim, method.param_groups())
-    with _loader(settings, selections, method.needs()) as loader:
+    with open_loader(settings, selections, method.needs(), layout) as loader:
         first = 0
         if resume:
             first = _restore(settings, folder, method, optimizer, loader, identity)
@@ -198,30 +178,6 @@ def _train(
         watch.close()
     print(f"{settings.steps - first} steps in {time.monotonic() - start:.0f} s; run: {folder.path}")
     print(f"pictures: {folder.samples}; next: python -m train.stylize --run={folder.path}")
-
-
-@contextmanager
-def _loader(settings: Any, selections: list[Any], needs: Any) -> Iterator[Any]:
-    from toolkit.stream.augment import Augment
-    from toolkit.stream.loader import Loader
-    from toolkit.stream.mix import parse_mix
-
-    data = settings.data
-    loader = Loader(
-        selections, parse_mix(data.mix), data.batch_size, needs.size, settings.seed,
-        data.workers, data.prefetch, roles=needs.roles, block=data.shuffle_block,
-        augment=Augment(data.crop, data.least_scale, data.flip, data.caption_dropout),
-        max_bytes=data.max_bytes,
-    )  # fmt: skip
-    try:
-        ahead = f"{loader.prefetch} batches ahead" if data.workers else "no batch ahead"
-        print(
-            f"loader: {data.workers} threads, {ahead}, at most "
-            f"{loader.max_bytes_in_flight / 1e6:.1f} MB of pixels in flight"
-        )
-        yield loader
-    finally:
-        loader.close()
 
 
 def _restore(

@@ -15,7 +15,15 @@ from train.methods import preset_path
 from train.runs import RunFolder, default_config, load_config, open_run
 
 # What does not change a run's result, and may therefore change when it is resumed.
-_FREE = ("data.workers", "data.prefetch", "data.max_bytes", "checkpoint", "sample", "device")
+_FREE = (
+    "data.workers",
+    "data.prefetch",
+    "data.max_bytes",
+    "data.max_failures",
+    "checkpoint",
+    "sample",
+    "device",
+)
 
 
 def fresh_config(method: str, config: str, changes: Mapping[str, str]) -> RunConfig:

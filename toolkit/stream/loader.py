@@ -78,7 +78,8 @@ class Loader:
             raise UserError(
                 "size is at least 1; workers, prefetch, processes and max_failures at least 0"
             )
-        self._schedule = Schedule(selections, mix, batch_size, seed, rank, world, stop, block)
+        more = {"partners": partners.identity} if partners else {}
+        self._schedule = Schedule(selections, mix, batch_size, seed, rank, world, stop, block, more)
         self._build = partial(
             Assembler, self._schedule.selections, size, roles, augment, partners, features
         )

@@ -64,6 +64,10 @@ class Lookup:
         """The data folders that a shard belongs to."""
         return self._layouts[shard]
 
+    def num_bytes(self) -> list[int]:
+        """Bytes of all pictures of each selection."""
+        return [rows.num_bytes() for rows in self.rows]
+
     def largest(self) -> int:
         """Bytes of the largest picture."""
         pools = [self._partners.largest()] if self._partners else []

@@ -5,7 +5,6 @@ partner of the same style or artist it has to learn what they share.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +14,10 @@ from toolkit.core.errors import UserError
 from toolkit.core.keyed import key64
 from toolkit.store.selection import Selection
 from toolkit.stream.coalesce import Piece
+from toolkit.stream.names import StylePartner
 from toolkit.stream.order import mix64
 from toolkit.stream.rows import Rows, Sample
 
-StylePartner = Literal["same_picture", "same_style", "same_artist", "random"]
 _COLUMNS = {"same_style": "style", "same_artist": "artist"}
 _TRIES = 8
 
@@ -48,6 +47,11 @@ class Partners:
             self._group_of, self._starts, self._members = _grouped(pool, self._column)
             if not self._group_of:
                 raise UserError(f"no picture of {pool.name} has a known {self._column}")
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What decides the draws, for the state of a stream."""
+        return {"rule": self._rule, "pool": self.pool.fingerprint}
 
     def num_without(self, selection: Selection) -> int:
         """How many samples find no partner and keep the picture that they are linked to."""

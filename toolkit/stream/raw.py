@@ -51,7 +51,8 @@ class Samples(IterableDataset[dict[str, Any]]):
         stop: int | None = None,
         block: int = 1,
     ):
-        self._schedule = Schedule(selections, mix, world, seed, rank, world, stop, block)
+        more = {"partners": partners.identity} if partners else {}
+        self._schedule = Schedule(selections, mix, world, seed, rank, world, stop, block, more)
         self._lookup = Lookup(self._schedule.selections, roles, partners)
         self._position = 0
 

@@ -62,6 +62,15 @@ class Rows:
         """The keys of some rows."""
         return _taken(self._facts[0], np.array(rows, np.int64))
 
+    def num_bytes(self) -> int:
+        """Bytes of all pictures, those that several samples share counted once."""
+        found = np.zeros((0, 3), np.int64)
+        for shards, offsets, sizes, _ in self._places.values():
+            there = shards >= 0
+            columns = [column[there].astype(np.int64) for column in (shards, offsets, sizes)]
+            found = np.unique(np.concatenate([found, np.stack(columns, axis=1)]), axis=0)
+        return int(found[:, 2].sum())
+
     def largest(self) -> int:
         """Bytes of the largest picture."""
         return max((int(sizes.max()) for _, _, sizes, _ in self._places.values()), default=0)

@@ -49,6 +49,7 @@ class Schedule:
         stop: the position at which the stream ends; never otherwise. The last batch is filled up
             with the samples that would follow, so all ranks see equally many batches.
         block: samples that stay together when a source is shuffled.
+        more: JSON values that decide the stream as well; states carry them, and must agree.
 
     Raises:
         UserError: a source of the mix without a selection, a setting out of its range, fewer
@@ -65,6 +66,7 @@ class Schedule:
         world: int = 1,
         stop: int | None = None,
         block: int = 1,
+        more: Mapping[str, Any] | None = None,
     ):
         if batch_size < 1:
             raise UserError(f"--data.batch_size={batch_size}: takes 1 or more")
@@ -80,6 +82,7 @@ class Schedule:
         self.mix = Mix({name: len(by_name[name]) for name in mix}, mix, seed, block)
         self.selections = tuple(by_name[name] for name in mix)
         self.batch_size, self.seed, self.stop = batch_size, seed, stop
+        self._more = dict(more or {})
         self._slice = _slice_of(batch_size, rank, world)
 
     @property
@@ -105,6 +108,7 @@ class Schedule:
             "weights": dict(zip(self.mix.names, self.mix.weights, strict=True)),
             "block": self.mix.block,
             "data": {s.name: s.fingerprint for s in self.selections},
+            **self._more,
         }
 
     def position_of(self, state: Mapping[str, Any]) -> int:
@@ -113,7 +117,9 @@ class Schedule:
             position = int(state["position"])
         except (LookupError, TypeError, ValueError):
             raise UserError("cannot resume the data stream: its state has no position") from None
-        for name, value in self.cursor(position).items():
+        expected = self.cursor(position)
+        for name in (*expected, *state):
+            value = expected.get(name)
             if state.get(name) != value:
                 raise UserError(
                     f"cannot resume the data stream: {name} was {state.get(name)} and is {value}; "
