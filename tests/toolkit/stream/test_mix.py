@@ -77,6 +77,24 @@ def test_the_first_4000_positions_hold_exactly_3000_main_and_1000_fill50k() -> N
     assert names == {"main": 3000, "fill50k": 1000}
 
 
+@pytest.mark.parametrize("block", [1, 64])
+def test_three_to_one_over_a_million_positions(block: int) -> None:
+    count, sizes = 1_000_000, {"main": 77_777, "fill50k": 50_000}
+    mix = Mix(sizes, {"main": 3, "fill50k": 1}, seed=8, block=block)
+    place = at(mix, 0, count)
+    assert (place.source.reshape(-1, 4).sum(axis=1) == 1).all()  # in each aligned window
+    assert Counter(place.source.tolist()) == {0: 750_000, 1: 250_000}
+    for source, size in enumerate(sizes.values()):
+        rows = place.row[place.source == source]
+        epochs = len(rows) // size
+        for rows_of_epoch in rows[: epochs * size].reshape(epochs, size):
+            assert (np.sort(rows_of_epoch) == np.arange(size)).all()
+        assert epochs == (9, 5)[source]
+    assert len(np.unique(place.seed)) == count
+    for rank in range(4):  # four ranks at batch 1
+        assert abs(place.source[rank::4].mean() - 0.25) < 4 * (0.1875 / 250_000) ** 0.5
+
+
 def test_which_slot_is_the_rare_one_is_drawn_anew_in_each_window() -> None:
     mix = Mix({"main": 480, "fill50k": 180}, {"main": 3, "fill50k": 1}, seed=0)
     slots = at(mix, 0, 4 * 4000).source.reshape(-1, 4).argmax(axis=1)
