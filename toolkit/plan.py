@@ -56,7 +56,7 @@ def main(
         (
             cost.block, round(cost.requests, 1), round(cost.request_bytes / 1e3, 1),
             round(cost.requests * cost.request_bytes / 1e6, 2), f"{cost.used:.0%}",
-            round(cost.shards, 1), round(cost.distance, 3),
+            round(cost.shards, 1), round(cost.shuffle, 3),
         )
         for cost in costs
     ]  # fmt: skip

@@ -71,7 +71,7 @@ def test_json_is_a_list(call: Callable[..., Any], triplets: Layout) -> None:
         (("--mix=main:0",), "write names with whole numbers from 1"),
         (("--mix=nothing:1",), "nothing is no dataset"),
         ((*MIX, "--block=0"), "takes 1 or more"),
-        ((*MIX, "--batch_size=0"), "takes 1 or more"),
+        (("--mix=main:1", "--main=targets", "--batch_size=0"), "takes 1 or more"),
         ((*MIX, "--roles=face"), "there is no role 'face': roles are target, content, style"),
         ((*MIX, "--split=val"), "selects no sample of targets where"),
         (("style = 'Rococo'", *MIX), "selects no sample of targets where style = 'Rococo'"),

@@ -73,5 +73,5 @@ def test_a_state_of_other_partners_is_refused(triplets: Layout) -> None:
 def test_a_pool_that_is_not_there_is_one_line(triplets: Layout) -> None:
     with pytest.raises(UserError, match="the task style_pool needs the dataset 'wikiart'"):
         batches(settings(style_partner="random", style_pool="wikiart"), triplets)
-    with pytest.raises(UserError, match="no picture of photos has a known style"):
+    with pytest.raises(UserError, match="no picture of the pool style_pool has a known style"):
         batches(settings(style_partner="same_style", style_pool="photos"), triplets)

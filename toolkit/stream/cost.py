@@ -1,16 +1,15 @@
 """What a stream will cost before it runs: requests, bytes, and how well it is shuffled."""
 
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice, pairwise
+from itertools import chain, combinations, islice
 
 from toolkit.store.selection import Selection
 from toolkit.stream.coalesce import coalesce
 from toolkit.stream.lookup import Lookup
 from toolkit.stream.schedule import Schedule, Step
 
-MAX_BATCHES = 256  # that are looked at
+MAX_BATCHES, MAX_COMPARED = 256, 64  # batches that are looked at, samples of one source in each
 
 
 @dataclass(frozen=True)
@@ -18,9 +17,9 @@ class Cost:
     """The cost of a stream, averaged over batches of its beginning.
 
     requests: reads a batch. request_bytes: of one read. used: the part of the bytes read that
-    belongs to pictures. shards: tars that a batch reads from. distance: mean distance of samples
-    that follow one another in a source, as a part of what a full shuffle has; 1 is a full shuffle,
-    near 0 the stored order.
+    belongs to pictures. shards: tars that a batch reads from. shuffle: how many
+    pairs of a batch lie further apart in the stored order than a tenth of it; 1 is what a full
+    shuffle has, 0 are batches of neighbours.
     """
 
     block: int
@@ -28,7 +27,7 @@ class Cost:
     request_bytes: float
     used: float
     shards: float
-    distance: float
+    shuffle: float
 
 
 def cost_of(
@@ -58,16 +57,20 @@ def cost_of(
         request_bytes=num_bytes / max(1, num_reads),
         used=num_used / max(1, num_bytes),
         shards=num_shards / len(steps),
-        distance=_distance(schedule, steps),
+        shuffle=_shuffle(schedule, steps),
     )
 
 
-def _distance(schedule: Schedule, steps: Sequence[Step]) -> float:
-    """Weighted by how often a source occurs; two random rows of n are n / 3 apart."""
-    found = []
+def _shuffle(schedule: Schedule, steps: Sequence[Step]) -> float:
+    """Pairs of a batch that are not near, as a part of what a full shuffle has."""
+    pairs = apart = expected = 0.0
     for source, selection in enumerate(schedule.selections):
-        rows = [want.row for step in steps for want in step.wants if want.source == source]
-        full = max(1.0, len(selection) / 3)
-        apart = [abs(b - a) / full for a, b in pairwise(rows)]
-        found += [statistics.fmean(apart)] * len(rows) if apart else []
-    return statistics.fmean(found) if found else 1.0
+        size, near = len(selection), max(1, len(selection) // 10)
+        # of all pairs of different rows, those at most `near` rows apart
+        chance = min(1.0, (2 * near * size - near * (near + 1)) / max(1, size * (size - 1)))
+        for step in steps:
+            rows = [want.row for want in step.wants if want.source == source]
+            found = [abs(a - b) > near for a, b in combinations(rows[:MAX_COMPARED], 2)]
+            pairs, apart = pairs + len(found), apart + sum(found)
+            expected += len(found) * (1 - chance)
+    return apart / expected if expected else 1.0

@@ -46,7 +46,7 @@ class Partners:
         if self._column:
             self._group_of, self._starts, self._members = _grouped(pool, self._column)
             if not self._group_of:
-                raise UserError(f"no picture of {pool.name} has a known {self._column}")
+                raise UserError(f"no picture of the pool {pool.name} has a known {self._column}")
 
     @property
     def identity(self) -> dict[str, str]:

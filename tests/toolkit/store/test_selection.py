@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,29 @@ def test_triplets_are_joined_over_datasets(choose: Select, triplets: Layout) -> 
         for role, (dataset, key) in expected.items():
             assert values[f"{role}_key"] == key
             assert picture_of(selection, index, role) == readers[dataset].picture(key)
+
+
+def test_style_and_artist_come_from_the_linked_style_where_the_target_has_none(
+    triplets: Layout, cache: Path, toy_source: type, encode: Any, make_picture: Any
+) -> None:
+    picture = {"jpg": encode(make_picture(1))}
+    old = Record(picture, style="Baroque", artist="Rubens")
+    pack(toy_source("old", {"p": old}), "old", triplets, 5)
+    links = (Link("style", "old", "p"),)
+    records = {"a": Record(picture, links=links), "b": Record(picture, style="Own", links=links)}
+    pack(toy_source("made", records), "made", triplets, 5)
+    rows = select("main", "made", "true", triplets, cache).table.to_pylist()
+    assert [(r["style"], r["artist"]) for r in rows] == [("Baroque", "Rubens"), ("Own", "Rubens")]
+
+
+def test_another_process_maps_the_file_again(choose: Select) -> None:
+    selection = choose("targets", "true")
+    data = pickle.dumps(selection)
+    assert len(data) < 2000  # the table does not travel
+    again = pickle.loads(data)
+    assert again.table.equals(selection.table)
+    for name in ("name", "shards", "roles", "fingerprint", "num_dropped", "lacking", "layout"):
+        assert getattr(again, name) == getattr(selection, name), name
 
 
 def test_pairs_in_one_sample_are_target_and_content(choose: Select, triplets: Layout) -> None:

@@ -62,12 +62,16 @@ def many(tmp_path: Path, toy_source: type, encode: Any, make_picture: Any) -> Se
 def test_larger_blocks_take_fewer_requests_and_shuffle_less(
     many: Selection,
 ) -> None:
-    costs = [cost_of([many], {"many": 1}, 16, 0, block) for block in (1, 8, 64, 400)]
-    distances = [cost.distance for cost in costs]
-    assert 0.9 < distances[0] < 1.1  # a full shuffle
-    assert distances == sorted(distances, reverse=True)
-    # blocks of 8 rows: the mean distance inside is 3 of 133, and one step in eight is a jump
-    assert distances[1] == pytest.approx(7 / 8 * 3 / (400 / 3) + 1 / 8, rel=0.25)
+    costs = [cost_of([many], {"many": 1}, 16, 0, block) for block in (1, 8, 64)]
+    shuffles = [cost.shuffle for cost in costs]
+    assert 0.97 < shuffles[0] < 1.03
+    assert shuffles == sorted(shuffles, reverse=True)
+    # a batch holds two blocks of 8: of its 120 pairs, 56 lie in one block; the others are anywhere
+    assert shuffles[1] == pytest.approx(64 / 120, abs=0.06)
+    # all of one block of 64; of its 2,016 pairs, 276 are more than 40 rows apart
+    assert shuffles[2] == pytest.approx(276 / 2016 / (1 - 0.19), abs=0.06)
+    whole = cost_of([many], {"many": 1}, 16, 0, 400)  # a single block: a full shuffle again
+    assert 0.97 < whole.shuffle < 1.03
     requests = [cost.requests for cost in costs]
     assert requests[1] < requests[0] / 3
     assert requests[2] <= requests[1]

@@ -105,7 +105,7 @@ def test_unusable_rules_are_one_line(
 ) -> None:
     with pytest.raises(UserError, match="same_picture is the picture that a sample is linked to"):
         Partners(made[1], "same_picture")
-    with pytest.raises(UserError, match="no picture of photos has a known artist"):
+    with pytest.raises(UserError, match="no picture of the pool photos has a known artist"):
         Partners(choose("photos"), "same_artist")
 
 
