@@ -31,6 +31,8 @@ def main(
 ) -> None:
     """Requests, bytes, memory and shuffle of a stream, for several sizes of shuffled blocks.
 
+    The column shuffle is 1 where batches are drawn from everywhere, 0 where they are neighbours.
+
     Args:
         where: SQL condition on the main task's samples.
         mix: tasks and their weights, as --data.mix of a run.

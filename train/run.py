@@ -40,7 +40,7 @@ def main(
 ) -> None:
     """Trains a method on packed data and writes runs/NAME.
 
-    Any field of the configuration is a flag: --optim.lr=3e-4, --data.mix=main:3,fill50k:1.
+    Any field of the configuration is a flag: --optim.lr=3e-4, --data.workers=0.
 
     Args:
         method: the method; a folder under train/methods.

@@ -267,6 +267,7 @@ def test_one_picture_from_two_files(straight: Path, sample_data: Layout, tmp_pat
         (["--where=true) or (select 1"], "not a valid SQL expression"),
         (["--data.mix=main:3,circles:1"], "circles is no dataset; write NAME:WEIGHT"),
         (["--data.mix=main5"], "main5 is no dataset; write NAME:WEIGHT"),
+        (["--mix=main5"], "main5 is no dataset; write NAME:WEIGHT"),
         (["--data.mix=main:0"], "whole numbers from 1"),
         (["--runs=/proc/none"], "cannot write to"),
         (["--resume", "--name=never"], "there is no run in"),

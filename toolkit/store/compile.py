@@ -1,6 +1,7 @@
 """The SQL behind a selection, and the Arrow file that its rows are kept in."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,14 +14,18 @@ ROLES = ("target", "content", "style")
 _FACTS = ("key", "split", "caption", "style", "artist", "weight", "width", "height")
 
 
-def compile_table(catalog: Catalog, dataset: str, condition: str, path: Path) -> None:
+def compile_table(
+    catalog: Catalog, dataset: str, linked: Sequence[str], condition: str, path: Path
+) -> None:
     """Writes the samples of `dataset` for which a checked condition holds, as an Arrow file.
+
+    linked: the datasets that its samples are linked to.
 
     Raises UserError: bad SQL.
     """
     import pyarrow.compute as pc
 
-    raw = catalog.table(_sql(dataset, condition))
+    raw = catalog.table(_sql(dataset, linked, condition))
     lost = raw.column("lost_in")
     kept = raw.filter(lost.is_null())
     paths = [kept.column(f"{role}_path").combine_chunks() for role in ROLES]
@@ -43,10 +48,11 @@ def compile_table(catalog: Catalog, dataset: str, condition: str, path: Path) ->
         writer.write_table(table.combine_chunks())
 
 
-def _sql(dataset: str, condition: str) -> str:
+def _sql(dataset: str, linked: Sequence[str], condition: str) -> str:
     """One row per sample with the place of each role's picture; `lost_in` names the dataset in
     which a linked sample is missing."""
     extensions = "|".join(PICTURE_EXTENSIONS)
+    others = ", ".join(f"'{name}'" for name in linked) or "NULL"  # names are plain words
     return f"""
     WITH main AS (
       SELECT *, members[1].offset AS place,
@@ -57,7 +63,7 @@ def _sql(dataset: str, condition: str) -> str:
     ), linked AS (
       SELECT dataset, key, style, artist, dataset || '/' || shard || '.tar' AS path,
              {_pictures(extensions)}[1] AS picture
-      FROM samples WHERE status = 'ok'
+      FROM samples WHERE status = 'ok' AND dataset IN ({others})
     ), found AS (
       SELECT main.*, main.dataset || '/' || main.shard || '.tar' AS own_path,
              c.path AS c_path, c.picture AS c_picture, s.path AS s_path, s.picture AS s_picture,

@@ -109,11 +109,12 @@ def select(
     texts = [where] if isinstance(where, str) else list(where)
     checked = [catalog.condition(text) for text in texts]
     condition = " AND ".join(f"({text}\n)" for text in checked)
-    identity = _identity(layout, catalog.datasets, dataset, condition)
+    linked = [p for p in read_card(layout, dataset)["parents"] if p in catalog.datasets]
+    identity = _identity(layout, linked, dataset, condition)
     folder = make_folder(cache or _default_cache(layout))
     path = folder / f"{name}-{identity[:16]}.arrow"
     if not _is_whole(path):
-        compile_table(catalog, dataset, condition, path)
+        compile_table(catalog, dataset, linked, condition, path)
     found = open_selection(name, path, layout, identity)
     if not len(found) and found.lacking:
         lacking = " and ".join(found.lacking)
@@ -152,8 +153,7 @@ def _default_cache(layout: Layout) -> Path:
     return Path(tempfile.gettempdir()) / f"tessera-selections-{getpass.getuser()}"
 
 
-def _identity(layout: Layout, datasets: list[str], dataset: str, condition: str) -> str:
-    linked = [name for name in read_card(layout, dataset)["parents"] if name in datasets]
+def _identity(layout: Layout, linked: list[str], dataset: str, condition: str) -> str:
     used = {name: root_sha256(layout, name) for name in sorted({dataset, *linked})}
     text = to_json([FORMAT_VERSION, dataset, condition, used])
     return hashlib.sha256(text.encode()).hexdigest()

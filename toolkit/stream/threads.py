@@ -59,7 +59,9 @@ class _Crew:
         self._source = assembler.pending(schedule.chunks(position))
         self._planned: deque[tuple[Pending, int]] = deque()
         self._cursor, self._lock, self._is_over = schedule.cursor, Lock(), False
-        self._threads = [Thread(target=self._serve, name=f"decode-{i}") for i in range(workers)]
+        self._threads = [  # daemons: a stream that nobody closed must not keep the program alive
+            Thread(target=self._serve, name=f"decode-{i}", daemon=True) for i in range(workers)
+        ]
 
     def begin(self) -> None:
         """Asks for one more batch."""

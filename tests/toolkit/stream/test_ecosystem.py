@@ -113,6 +113,19 @@ def test_ranks_of_a_launcher_read_one_stream(
     assert found == expected
 
 
+def test_a_stream_that_is_left_open_does_not_keep_a_program_alive(
+    triplets: Layout, tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(OPEN + "stream = iter(open_loader(3))\nprint(len(next(stream)))\n")
+    done = subprocess.run(
+        [sys.executable, str(program), str(triplets.shards.parent)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "8\n", "")
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_stateful_dataloader_resumes_it(choose: Any, workers: int) -> None:
     mix = {"main": 3, "fill50k": 1}
