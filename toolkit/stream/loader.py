@@ -148,7 +148,7 @@ class Loader:
 
     def _batch_bytes(self) -> int:
         pictures = self._schedule.samples_per_step * len(self._assembler.roles)
-        return pictures * self._assembler.size**2 * 3
+        return max(1, pictures * self._assembler.size**2 * 3)
 
     def _reading_bytes(self) -> int:
         """Each thread works on a picture, and on a read of which others may still be due."""

@@ -46,7 +46,8 @@ class RangeReader:
         """Tells the system to fetch the reads from the disk soon, in the background, unless the
         first of them is in its memory. What is wrong with a file is told when it is read."""
         with contextlib.suppress(OSError, AttributeError):  # Linux alone has these calls
-            if self._in_memory(reads[0]):  # asking for all would cost more than it saves
+            # asking for all would cost more than it saves
+            if not reads or self._in_memory(reads[0]):
                 return
             for read in reads:
                 file = self._file(read.path)

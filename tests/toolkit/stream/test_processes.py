@@ -85,6 +85,17 @@ class Means:
         return sizes, torch.tensor([piece is not None for piece in pieces])
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_features_alone_read_no_picture(opened: Any, triplets: Any, workers: int) -> None:
+    loader = opened(workers, roles=(), features=[Means()])
+    for dataset in triplets.datasets():
+        triplets.tar(dataset, 0).unlink()
+    for batch in itertools.islice(loader, 4):
+        assert not batch.images
+        assert len(batch) == 6
+        assert batch.features["bytes"][0].shape == (6,)
+
+
 @pytest.mark.parametrize("more", [{}, {"workers": 2}, {"processes": 1}])
 def test_features_take_the_place_of_pictures(opened: Any, triplets: Any, more: Any) -> None:
     loader = opened(roles=("target",), features=[Means()], **more)
