@@ -37,10 +37,8 @@ class Catalog:
         self.con.execute(f"SET memory_limit='{MEMORY_LIMIT}'")
         self.con.execute(f"SET allowed_directories=[{_quote(folder)}]")
         self.con.execute("SET enable_external_access=false")
-        place = Layout(layout.shards, folder)
-        files = [path for name in self.datasets for path in place.manifests_of(name)]
-        listed = ", ".join(map(_quote, files))
-        self._guard(f"CREATE TEMP VIEW samples AS SELECT * FROM read_parquet([{listed}])")
+        self._place = Layout(layout.shards, folder)
+        self._guard(f"CREATE TEMP VIEW samples AS SELECT * FROM {self.files_of(self.datasets)}")
         self.con.execute("SET lock_configuration=true")
 
     def _choose(self, datasets: list[str] | None) -> list[str]:
@@ -62,6 +60,11 @@ class Catalog:
         if kind != "BOOLEAN":
             raise UserError(f"where must be a condition, as in width > 500; {text!r} is {kind}")
         return checked
+
+    def files_of(self, datasets: Sequence[str]) -> str:
+        """SQL for the rows of some datasets only, of all columns."""
+        files = [path for name in datasets for path in self._place.manifests_of(name)]
+        return f"read_parquet([{', '.join(map(_quote, files))}])"
 
     def columns_of(self, text: str) -> frozenset[str]:
         """Names of the columns that a checked expression reads."""
@@ -149,7 +152,7 @@ def explain(error: Exception, datasets: Sequence[str] = ()) -> str:
     """DuckDB's complaint as one line, with the nearest column where one is unknown."""
     from toolkit.store.manifest import SCHEMA
 
-    text = str(error)
+    text = str(error).split("\n\n", maxsplit=1)[0]
     damaged = re.search(r"'([^']+\.parquet)'", text)
     if damaged:
         dataset = Path(damaged[1]).parent.name
@@ -165,7 +168,7 @@ def explain(error: Exception, datasets: Sequence[str] = ()) -> str:
         quotes = f"a text is written '{unknown[1]}'; columns are {', '.join(SCHEMA.names)}"
         hint = f"did you mean {near[0]}?" if near else quotes
         return f"there is no column {unknown[1]!r}: {hint}"
-    return one_line(text.split("\n\n", maxsplit=1)[0])
+    return one_line(text)
 
 
 def _quote(text: str | Path) -> str:

@@ -1,10 +1,17 @@
-"""The SQL behind a selection, and the Arrow file that its rows are kept in."""
+"""What a selection is compiled to: the SQL of its samples and of what they are linked to, and the
+join of the two.
+
+The join is Arrow's. DuckDB's gives rows in any order, and to sort a million takes it longer than
+everything else; a plain scan keeps them as they lie in the tars.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from toolkit.core.files import atomic_path
 from toolkit.store.catalog import Catalog
@@ -12,6 +19,9 @@ from toolkit.store.images import PICTURE_EXTENSIONS
 
 ROLES = ("target", "content", "style")
 _FACTS = ("key", "split", "caption", "style", "artist", "weight", "width", "height")
+_PLACE = ("path", "key", "offset", "size")
+_EXTENSIONS = "|".join(PICTURE_EXTENSIONS)
+_PICTURES = f"list_filter(members, lambda m: regexp_matches(m.ext, '(^|\\.)({_EXTENSIONS})$'))"
 
 
 def compile_table(
@@ -23,80 +33,109 @@ def compile_table(
 
     Raises UserError: bad SQL.
     """
-    import pyarrow.compute as pc
-
-    raw = catalog.table(_sql(dataset, linked, condition))
-    lost = raw.column("lost_in")
-    kept = raw.filter(lost.is_null())
-    paths = [kept.column(f"{role}_path").combine_chunks() for role in ROLES]
-    shards = pc.unique(pa.concat_arrays(paths).drop_null())
-    columns = {name: kept.column(name) for name in _FACTS}
-    for role, role_paths in zip(ROLES, paths, strict=True):
-        # no nulls: the numbers can then be read from the mapped file as they stand
-        columns[f"{role}_shard"] = pc.index_in(role_paths, value_set=shards).fill_null(-1)
-        columns[f"{role}_key"] = kept.column(f"{role}_key")
-        for field in ("offset", "size"):
-            columns[f"{role}_{field}"] = kept.column(f"{role}_{field}").fill_null(0)
+    main = catalog.table(_main_sql(catalog, dataset, condition))
+    others = _others(catalog, linked)
+    content, style = (_joined(main, others, role) for role in ("content", "style"))
+    lost = _first(
+        _where(pc.is_null(main["target_offset"]), pa.scalar(dataset)),
+        _lost(main["content_link"], content["path"]),
+        _lost(main["style_link"], style["path"]),
+    )
+    columns = {name: main[name] for name in _FACTS}
+    for name in ("style", "artist"):
+        columns[name] = _first(main[name], style[name])
+    own = {name: main[f"own_{name}"] for name in ("path", "key")}
+    has_source = pc.is_valid(main["source_offset"])
+    for name in _PLACE:
+        target, source = (
+            own[name] if name in own else main[f"{member}_{name}"]
+            for member in ("target", "source")
+        )
+        columns[f"target_{name}"] = target
+        columns[f"content_{name}"] = _first(_where(has_source, source), content[name])
+        columns[f"style_{name}"] = style[name]
+    raw = pa.table(columns)
+    kept = raw.filter(pc.is_null(lost)) if lost.null_count < len(lost) else raw
     facts = {
-        "shards": shards.to_pylist(),
-        "roles": [r for r, p in zip(ROLES, paths, strict=True) if p.null_count < len(p)],
         "dropped": raw.num_rows - kept.num_rows,
         "lacking": sorted(name for name in pc.unique(lost).to_pylist() if name is not None),
+    }
+    _write(kept, facts, path)
+
+
+def _write(rows: pa.Table, facts: Mapping[str, Any], path: Path) -> None:
+    paths = {role: rows.column(f"{role}_path") for role in ROLES}
+    every = pa.chunked_array([c for p in paths.values() for c in p.chunks], pa.string())
+    shards = pc.unique(every).drop_null()
+    columns = {name: rows.column(name) for name in _FACTS}
+    for role in ROLES:
+        # no nulls: the numbers can then be read from the mapped file as they stand
+        columns[f"{role}_shard"] = pc.index_in(paths[role], value_set=shards).fill_null(-1)
+        columns[f"{role}_key"] = rows.column(f"{role}_key")
+        for field in ("offset", "size"):
+            columns[f"{role}_{field}"] = rows.column(f"{role}_{field}").fill_null(0)
+    facts = {
+        "shards": shards.to_pylist(),
+        "roles": [role for role, p in paths.items() if p.null_count < len(p)],
+        **facts,
     }
     table = pa.table(columns).replace_schema_metadata({"tessera": json.dumps(facts)})
     with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
         writer.write_table(table.combine_chunks())
 
 
-def _sql(dataset: str, linked: Sequence[str], condition: str) -> str:
-    """One row per sample with the place of each role's picture; `lost_in` names the dataset in
-    which a linked sample is missing."""
-    extensions = "|".join(PICTURE_EXTENSIONS)
-    others = ", ".join(f"'{name}'" for name in linked) or "NULL"  # names are plain words
+def _joined(main: pa.Table, others: pa.Table, role: str) -> dict[str, Any]:
+    """For each sample the columns of what it is linked to in a role; null where it is not."""
+    rows = pc.index_in(main[f"{role}_link"], value_set=others["name"].combine_chunks())
+    return {name: others[name].take(rows) for name in (*_PLACE, "style", "artist")}
+
+
+def _lost(links: Any, paths: Any) -> Any:
+    """The dataset of each link that leads nowhere."""
+    is_lost = pc.and_(pc.is_valid(links), pc.is_null(paths))
+    return pc.replace_substring_regex(_where(is_lost, links), "/.*$", "")
+
+
+def _where(condition: Any, values: Any) -> Any:
+    return pc.if_else(condition, values, pa.scalar(None, values.type))
+
+
+def _first(*columns: Any) -> Any:
+    return pc.coalesce(*columns)
+
+
+def _main_sql(catalog: Catalog, dataset: str, condition: str) -> str:
     return f"""
-    WITH main AS (
-      SELECT *, members[1].offset AS place,
-             {_link("content")} AS content_link, {_link("style")} AS style_link,
-             {_pictures(extensions)} AS pictures
-      FROM samples WHERE dataset = '{dataset}' AND status = 'ok' AND ({condition}
+    WITH chosen AS (
+      SELECT *, {_link("content")} AS content, {_link("style")} AS styled, {_PICTURES} AS pictures
+      FROM {catalog.files_of([dataset])} AS samples WHERE status = 'ok' AND ({condition}
       )
-    ), linked AS (
-      SELECT dataset, key, style, artist, dataset || '/' || shard || '.tar' AS path,
-             {_pictures(extensions)}[1] AS picture
-      FROM samples WHERE status = 'ok' AND dataset IN ({others})
     ), found AS (
-      SELECT main.*, main.dataset || '/' || main.shard || '.tar' AS own_path,
-             c.path AS c_path, c.picture AS c_picture, s.path AS s_path, s.picture AS s_picture,
-             s.style AS s_style, s.artist AS s_artist,
-             coalesce(list_filter(pictures, lambda m: starts_with(m.ext, 'target.'))[1],
-                      pictures[1]) AS target,
+      SELECT *, coalesce(list_filter(pictures, lambda m: starts_with(m.ext, 'target.'))[1],
+                         pictures[1]) AS target,
              list_filter(pictures, lambda m: starts_with(m.ext, 'source.'))[1] AS source
-      FROM main
-      LEFT JOIN linked c ON c.dataset = content_link.dataset AND c.key = content_link.key
-      LEFT JOIN linked s ON s.dataset = style_link.dataset AND s.key = style_link.key
+      FROM chosen
     )
-    SELECT key, split, coalesce(caption, '') AS caption,
-           coalesce(style, s_style) AS style, coalesce(artist, s_artist) AS artist,
+    SELECT key, split, coalesce(caption, '') AS caption, style, artist,
            coalesce(weight, 1)::FLOAT AS weight, width, height,
-           CASE WHEN target IS NULL THEN dataset
-                WHEN content_link IS NOT NULL AND c_path IS NULL THEN content_link.dataset
-                WHEN style_link IS NOT NULL AND s_path IS NULL THEN style_link.dataset
-           END AS lost_in,
-           own_path AS target_path, key AS target_key,
+           dataset || '/' || shard || '.tar' AS own_path, key AS own_key,
            target.offset AS target_offset, target.size AS target_size,
-           CASE WHEN source IS NULL THEN c_path ELSE own_path END AS content_path,
-           CASE WHEN source IS NULL THEN content_link.key ELSE key END AS content_key,
-           coalesce(source, c_picture).offset AS content_offset,
-           coalesce(source, c_picture).size AS content_size,
-           s_path AS style_path, style_link.key AS style_key,
-           s_picture.offset AS style_offset, s_picture.size AS style_size
-    FROM found ORDER BY shard, place
+           source.offset AS source_offset, source.size AS source_size,
+           content.dataset || '/' || content.key AS content_link,
+           styled.dataset || '/' || styled.key AS style_link
+    FROM found
     """
+
+
+def _others(catalog: Catalog, linked: Sequence[str]) -> pa.Table:
+    """One row for each sample of the linked datasets: its name, place and facts."""
+    rows = f"SELECT * FROM {catalog.files_of(linked)}" if linked else "SELECT * FROM samples"
+    return catalog.table(f"""
+    SELECT dataset || '/' || key AS name, dataset || '/' || shard || '.tar' AS path, key,
+           {_PICTURES}[1].offset AS offset, {_PICTURES}[1].size AS size, style, artist
+    FROM ({rows}) WHERE status = 'ok' AND {"true" if linked else "false"}
+    """).combine_chunks()
 
 
 def _link(role: str) -> str:
     return f"list_filter(links, lambda l: l.role = '{role}')[1]"
-
-
-def _pictures(extensions: str) -> str:
-    return f"list_filter(members, lambda m: regexp_matches(m.ext, '(^|\\.)({extensions})$'))"
