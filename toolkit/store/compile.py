@@ -93,6 +93,8 @@ def _joined(main: pa.Table, others: pa.Table, role: str) -> dict[str, Any]:
 def _lost(links: Any, paths: Any) -> Any:
     """The dataset of each link that leads nowhere."""
     is_lost = pc.and_(pc.is_valid(links), pc.is_null(paths))
+    if not pc.any(is_lost).as_py():
+        return pa.nulls(len(links), pa.string())
     return pc.replace_substring_regex(_where(is_lost, links), "/.*$", "")
 
 
