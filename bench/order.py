@@ -173,11 +173,11 @@ def _sample_data(root: Path) -> Path:
         picture = next(row for row in rows if row["style"] in WHERE)["members"][0]
         with open(layout.tar("teacher", 0), "r+b") as tar:
             tar.seek(picture["offset"])
-            data = tar.read(200) + bytes(picture["size"] - 200)
+            spoilt = tar.read(200) + bytes(picture["size"] - 200)
             tar.seek(picture["offset"])
-            tar.write(data)
+            tar.write(spoilt)
         # as if it had been packed like that, with --check=headers: damage would stop the stream
-        picture["sha256"] = hashlib.sha256(data).hexdigest()
+        picture["sha256"] = hashlib.sha256(spoilt).hexdigest()
         write_manifest(manifest, rows, "undecodable", "00")
         (data / "done").touch()
     return data
