@@ -43,6 +43,8 @@ class Augment:
     caption_dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.crop not in ("center", "random"):
+            raise UserError(f"--data.crop={self.crop}: choose center or random")
         for name in ("flip", "caption_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"--data.{name}={getattr(self, name)}: takes 0 to 1")

@@ -137,9 +137,9 @@ class Loader:
         return transformed(batches, self._transform)
 
     def _count(self, failures: tuple[str, ...]) -> None:
-        self.failures += failures
+        self.failures = list(dict.fromkeys([*self.failures, *failures]))  # each sample once
         if len(self.failures) > self._max_failures:
-            listed = list(dict.fromkeys(self.failures))
+            listed = self.failures
             more = f" and {len(listed) - _MAX_LISTED} more" if len(listed) > _MAX_LISTED else ""
             raise UserError(
                 f"{len(self.failures)} samples did not decode, more than "

@@ -5,6 +5,7 @@ partner of the same style or artist it has to learn what they share.
 """
 
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -32,13 +33,15 @@ class Partners:
         rule: what the partner shares with the sample: its style, its artist, or nothing.
 
     Raises:
-        UserError: `same_picture`, which needs no partners; a pool in which no picture has a style
-            or an artist.
+        UserError: an unknown rule, or `same_picture`, which needs no partners; a pool in which no
+            picture has a style or an artist.
     """
 
     def __init__(self, pool: Selection, rule: StylePartner):
         if rule == "same_picture":
             raise UserError("same_picture is the picture that a sample is linked to: no partners")
+        if rule not in get_args(StylePartner):
+            raise UserError(f"style partner {rule!r}: choose {', '.join(get_args(StylePartner))}")
         self.pool, self._rule = pool, rule
         self._rows = Rows(pool, ["target"])
         self._key = np.uint64(key64("partner"))

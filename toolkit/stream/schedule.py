@@ -5,6 +5,7 @@ processes share a rank's batches by turns. The state between two batches is the 
 same number on every rank.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -116,14 +117,18 @@ class Schedule:
         try:
             position = int(state["position"])
         except (LookupError, TypeError, ValueError):
-            raise UserError("cannot resume the data stream: its state has no position") from None
+            position = -1
+        if position < 0:
+            raise UserError("cannot resume the data stream: its state has no position")
         expected = self.cursor(position)
         for name in (*expected, *state):
             value = expected.get(name)
             if state.get(name) != value:
+                was, now = (_brief(x) for x in (state.get(name), value))
+                hint = "the packed data or the where condition differ; " if name == "data" else ""
                 raise UserError(
-                    f"cannot resume the data stream: {name} was {state.get(name)} and is {value}; "
-                    "restore it or start a new run"
+                    f"cannot resume the data stream: {name} was {was} and is {now}; {hint}"
+                    "restore them or start a new run"
                 )
         return position
 
@@ -145,6 +150,11 @@ class Schedule:
             Step(wants[i * share : (i + 1) * share], start + size)
             for i, start in enumerate(starts.tolist())
         ]
+
+
+def _brief(value: Any) -> str:
+    """A value of a state for people: of fingerprints only the beginning."""
+    return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{56}\b", r"\1…", str(value))
 
 
 def _slice_of(batch_size: int, rank: int, world: int) -> slice:

@@ -105,6 +105,8 @@ def test_unusable_rules_are_one_line(
 ) -> None:
     with pytest.raises(UserError, match="same_picture is the picture that a sample is linked to"):
         Partners(made[1], "same_picture")
+    with pytest.raises(UserError, match="style partner 'same_stile': choose same_picture, same_"):
+        Partners(made[1], "same_stile")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="no picture of the pool photos has a known artist"):
         Partners(choose("photos"), "same_artist")
 

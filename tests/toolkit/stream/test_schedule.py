@@ -86,7 +86,7 @@ def test_states_of_other_data_or_orders_are_refused() -> None:
     for name, value in (("seed", 5), ("block", 2), ("data", {}), ("weights", {"main": 1})):
         with pytest.raises(UserError, match=f"cannot resume the data stream: {name} was"):
             schedule().position_of({**state, name: value})
-    for state in ({}, {"position": "x"}, {"position": None}):
+    for state in ({}, {"position": "x"}, {"position": None}, {"position": -5}):
         with pytest.raises(UserError, match="its state has no position"):
             schedule().position_of(state)
 
