@@ -63,7 +63,7 @@ def cost_of(
 
 def _shuffle(schedule: Schedule, steps: Sequence[Step]) -> float:
     """Pairs of a batch that are not near, as a part of what a full shuffle has."""
-    pairs = apart = expected = 0.0
+    apart = expected = 0.0
     for source, selection in enumerate(schedule.selections):
         size, near = len(selection), max(1, len(selection) // 10)
         # of all pairs of different rows, those at most `near` rows apart
@@ -71,6 +71,6 @@ def _shuffle(schedule: Schedule, steps: Sequence[Step]) -> float:
         for step in steps:
             rows = [want.row for want in step.wants if want.source == source]
             found = [abs(a - b) > near for a, b in combinations(rows[:MAX_COMPARED], 2)]
-            pairs, apart = pairs + len(found), apart + sum(found)
+            apart += sum(found)
             expected += len(found) * (1 - chance)
     return apart / expected if expected else 1.0

@@ -18,7 +18,7 @@ from toolkit.stream.coalesce import MAX_READ_BYTES
 from toolkit.stream.features import FeatureReader
 from toolkit.stream.partners import Partners
 from toolkit.stream.processes import Made, Transform, in_processes, transformed
-from toolkit.stream.schedule import Schedule
+from toolkit.stream.schedule import Schedule, Want
 from toolkit.stream.threads import inline, threaded
 
 _MAX_LISTED = 20
@@ -100,7 +100,8 @@ class Loader:
     def __iter__(self) -> Iterator[Any]:
         for made in self._made():
             self._position = made.position
-            self._count(made.failures)
+            if made.failures:
+                self._count(made.failures)
             yield made.value
 
     def state_dict(self) -> dict[str, Any]:
@@ -119,10 +120,9 @@ class Loader:
         """(task, key) of `count` positions from `first`, without reading any picture."""
         mix = self._schedule.mix
         place = mix.at(np.arange(first, first + count))
-        return [
-            (mix.names[s], self._assembler.lookup.rows[s].keys([r])[0])
-            for s, r in zip(place.source.tolist(), place.row.tolist(), strict=True)
-        ]
+        wants = list(map(Want, place.source.tolist(), place.row.tolist(), place.seed.tolist()))
+        samples = self._assembler.lookup.samples(wants)
+        return [(mix.names[w.source], s.key) for w, s in zip(wants, samples, strict=True)]
 
     def _made(self) -> Iterator[Made]:
         start, schedule = self._position, self._schedule

@@ -92,7 +92,8 @@ class Mix:
 
 
 def parse_mix(text: str) -> dict[str, int]:
-    """`main:3,fill50k:1` as {"main": 3, "fill50k": 1}. Raises UserError."""
+    """`main:3,fill50k:1` as {"main": 3, "fill50k": 1}; `main` comes first wherever it is written,
+    since other tasks stand beside it. Raises UserError."""
     mix: dict[str, int] = {}
     for part in filter(None, text.split(",")):
         name, _, weight = part.strip().partition(":")
@@ -103,4 +104,4 @@ def parse_mix(text: str) -> dict[str, int]:
         mix[name] = int(weight or 1)
     if not mix:
         raise UserError("--data.mix is empty: write for example --data.mix=main:3,fill50k:1")
-    return mix
+    return {name: mix[name] for name in sorted(mix, key=lambda name: name != "main")}

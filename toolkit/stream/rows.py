@@ -58,10 +58,6 @@ class Rows:
         facts = (_taken(column, wanted) for column in self._facts)
         return list(map(Sample._make, zip(*facts, found, strict=True)))
 
-    def keys(self, rows: Sequence[int]) -> list[str]:
-        """The keys of some rows."""
-        return _taken(self._facts[0], np.array(rows, np.int64))
-
     def num_bytes(self) -> int:
         """Bytes of all pictures, those that several samples share counted once."""
         found = np.zeros((0, 3), np.int64)

@@ -144,9 +144,10 @@ class _Task:
             self._left -= 1
             if self._left:
                 return
+        if self._error is not None:
+            self._made.put(self._error)
+            return
         try:
-            if self._error is not None:
-                raise self._error
             self._made.put(self._pending.finish(self._cursor(self._after)))
         except BaseException as error:
             self._made.put(error)

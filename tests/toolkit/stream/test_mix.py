@@ -166,3 +166,8 @@ def test_a_mix_as_text(text: str, mix: dict[str, int]) -> None:
 def test_a_wrong_mix_as_text_is_one_line(text: str) -> None:
     with pytest.raises(UserError, match="mix"):
         parse_mix(text)
+
+
+def test_main_comes_first_wherever_it_is_written() -> None:
+    found = parse_mix("fill50k:1,main:3,prior:2")
+    assert list(found.items()) == [("main", 3), ("fill50k", 1), ("prior", 2)]
