@@ -36,15 +36,15 @@ class PictureError(Exception):
         self.cause = cause
 
 
-def format_extension(data: bytes) -> str:
-    """The extension of a picture's format, from how its bytes begin; `bin` where it is unknown."""
+def format_extension(data: bytes) -> str | None:
+    """The extension of a picture's format, from how its bytes begin; None where no picture does."""
     if is_jpeg(data):
         return "jpg"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
     if data[4:12] in (b"ftypavif", b"ftypavis"):
         return "avif"
-    return next((name for start, name in _BEGINNINGS.items() if data.startswith(start)), "bin")
+    return next((name for start, name in _BEGINNINGS.items() if data.startswith(start)), None)
 
 
 def is_jpeg(data: bytes) -> bool:

@@ -50,12 +50,10 @@ class Assembler:
         partners: Partners | None = None,
         features: Sequence[FeatureReader] = (),
     ):
-        features = tuple(features)
-        found = Lookup(selections, roles, partners)
-        located = {*found.roles, *(feature.role for feature in features)}
-        self.roles, self.features = found.roles, features
-        self.lookup = Lookup(selections, located, partners)
-        self.size, self.augment = size, augment
+        self.features = tuple(features)
+        also = [feature.role for feature in self.features]
+        self.lookup = Lookup(selections, roles, partners, also)
+        self.roles, self.size, self.augment = self.lookup.roles, size, augment
         self.reader, self.buffers = RangeReader(), Buffers()
 
     def pending(self, chunks: Iterable[Sequence[Step]]) -> Iterator[tuple["Pending", int]]:

@@ -18,6 +18,7 @@ class Lookup:
         selections: the sources, in the order of their numbers.
         roles: the roles that are wanted; all that a selection has otherwise.
         partners: draws other style pictures than those that the samples are linked to.
+        also: roles that are only looked up, for what is read in the place of their pictures.
 
     Raises:
         UserError: an unknown role.
@@ -28,6 +29,7 @@ class Lookup:
         selections: Sequence[Selection],
         roles: Iterable[str] | None = None,
         partners: Partners | None = None,
+        also: Iterable[str] = (),
     ):
         wanted = {role for selection in selections for role in selection.roles}
         wanted |= {"style"} if partners else set()
@@ -35,8 +37,9 @@ class Lookup:
         if unknown := wanted - set(ROLES):
             raise UserError(f"there is no role {min(unknown)!r}: roles are {', '.join(ROLES)}")
         self.roles = tuple(role for role in ROLES if role in wanted)
-        self.rows = tuple(Rows(selection, self.roles) for selection in selections)
-        self._partners = partners if "style" in self.roles else None
+        located = {*self.roles, *also}
+        self.rows = tuple(Rows(selection, located) for selection in selections)
+        self._partners = partners if "style" in located else None
         pools = [self._partners.pool] if self._partners else []
         self._layouts = {
             str(shard): selection.layout

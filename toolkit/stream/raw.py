@@ -6,10 +6,12 @@ of the tar reader, and all stages that decode, augment and batch stay as they ar
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from torch.utils.data import IterableDataset, get_worker_info
 
+from toolkit.core.errors import UserError
 from toolkit.store.images import format_extension
 from toolkit.store.selection import Selection
 from toolkit.stream.coalesce import coalesce
@@ -36,6 +38,10 @@ class Samples(IterableDataset[dict[str, Any]]):
         selections, mix, seed, rank, world, stop, block: as for `Schedule`, with one sample a rank
             in a batch; after `stop`, which is rounded up to whole batches, the weight is 0.
         roles, partners: as for `Lookup`.
+
+    Raises:
+        UserError: as `Schedule` does; while reading, a shard that is gone, or bytes that do not
+            begin as a picture does.
     """
 
     def __init__(
@@ -95,6 +101,11 @@ class Samples(IterableDataset[dict[str, Any]]):
         for role, piece in sample.pieces.items():
             data = reader.read(piece.path, piece.offset, piece.size)
             extension = format_extension(data)
+            if extension is None:
+                raise UserError(
+                    f"{piece.key} in the shard {piece.path} does not begin as a picture does: "
+                    f"check it with python -m toolkit.verify {Path(piece.path).parent.name}"
+                )
             found[extension if role == "target" else f"{role}.{extension}"] = data
         found["txt"] = sample.caption.encode()
         return found

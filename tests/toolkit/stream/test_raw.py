@@ -10,6 +10,7 @@ import torch
 import webdataset
 from PIL import Image
 
+from toolkit.core.errors import UserError
 from toolkit.store.layout import Layout
 from toolkit.store.samples import SampleReader
 from toolkit.stream.raw import Samples
@@ -97,3 +98,12 @@ def test_the_end_is_filled_up_at_weight_zero_on_all_ranks(samples: Any) -> None:
 def test_a_plain_dataloader_takes_it(samples: Any) -> None:
     loader = torch.utils.data.DataLoader(samples(stop=20), batch_size=None, num_workers=2)
     assert [s["__key__"] for s in loader] == [s["__key__"] for s in samples(stop=20)]
+
+
+def test_what_does_not_begin_as_a_picture_stops_it(samples: Any, triplets: Layout) -> None:
+    row = SampleReader(triplets, "photos").row("photo2")
+    with open(triplets.tar_named("photos", row["shard"]), "r+b") as tar:
+        tar.seek(row["members"][0]["offset"])
+        tar.write(bytes(100))
+    with pytest.raises(UserError, match=r"photo2 in the shard .*photos.*toolkit\.verify photos"):
+        list(itertools.islice(samples(), 60))
