@@ -4,6 +4,8 @@ python -m toolkit.plan "style='Impressionism'" --mix=main:3,fill50k:1 --batch_si
 """
 
 import os
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -34,13 +36,14 @@ def main(
     The column shuffle is 1 where batches are drawn from everywhere, 0 where they are neighbours.
 
     Args:
-        where: SQL condition on the main task's samples.
+        where: SQL condition on the samples of main, or of the first task without one.
         mix: tasks and their weights, as --data.mix of a run.
         main: the dataset of the task main.
         split: the samples of this split.
         batch_size: samples in a global batch.
         seed: of the order.
-        block: samples that stay together when they are shuffled; several are compared.
+        block: samples that stay together when they are shuffled; several are compared. A
+            block of more samples than a task has is a full shuffle of it.
         roles: the pictures that are read, target, content, style; all by default.
         format: table, json or csv.
         shards: folder of the tars.
@@ -58,27 +61,26 @@ def main(
         (
             cost.block, round(cost.requests, 1), round(cost.request_bytes / 1e3, 1),
             round(cost.requests * cost.request_bytes / 1e6, 2), f"{cost.used:.0%}",
-            round(cost.shards, 1), round(cost.shuffle, 3),
+            round(cost.shards, 1), round(cost.shuffle, 2),
         )
         for cost in costs
     ]  # fmt: skip
     names = ("block", "requests_per_batch", "kilobytes_per_request", "megabytes_per_batch", "used",
              "tars_per_batch", "shuffle")  # fmt: skip
     show(names, rows, format)
-    if format != "table":
-        return
     lookup = Lookup(selections, roles or None)
     per_source = zip(selections, weights.values(), lookup.num_bytes(), strict=True)
     window, total = sum(weights.values()), 0
-    print()
+    note = partial(print, file=sys.stdout if format == "table" else sys.stderr)
+    note()
     for selection, weight, size in per_source:
         total += size
         batches = len(selection) / (batch_size * weight / window)
-        print(
+        note(
             f"{selection.name}: {len(selection)} samples, {size / 1e6:.1f} MB of pictures in "
             f"{len(selection.shards)} tars, an epoch in {batches:.1f} batches"
         )
-    print(f"{total / 1e6:.1f} MB in all: {_fits(total)}")
+    note(f"{total / 1e6:.1f} MB in all: {_fits(total)}")
 
 
 def _fits(total: int) -> str:
@@ -90,7 +92,7 @@ def _fits(total: int) -> str:
         return f"they stay in memory after the first epoch ({free / 1e9:.1f} GB available)"
     return (
         f"more than the {free / 1e9:.1f} GB of memory available, so each epoch reads the disk: "
-        "where that is slow, take larger blocks with --data.shuffle_block"
+        "where that is slow, take larger blocks with train.run --data.shuffle_block"
     )
 
 

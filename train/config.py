@@ -14,11 +14,12 @@ class DataConfig:
     """What is streamed.
 
     mix: whole-number weights of tasks; `main` is the dataset named by `main`, any other task is
-    the dataset of its own name. where: SQL condition on main; split and val_split: the values of
-    the column `split` to train on and to validate on. crop, least_scale, flip, caption_dropout:
-    see toolkit/stream/augment.py. style_partner: the style picture that a sample is shown: the
-    linked one, or one drawn from the dataset style_pool. shuffle_block: samples that stay together
-    when they are shuffled, 1 for none. workers: decoding threads. prefetch: batches decoded ahead.
+    the dataset of its own name. where: SQL condition on main, or on the first task without one;
+    split and val_split: the values of the column `split` to train on and to validate on. crop,
+    least_scale, flip, caption_dropout: see toolkit/stream/augment.py. style_partner: the
+    style picture that a sample is shown: the linked one, or one drawn from the dataset style_pool.
+    shuffle_block: samples that stay together when they are shuffled, 1 for none. workers: decoding
+    threads. prefetch: batches decoded ahead.
     max_bytes: a cap on the bytes in flight, for which fewer batches are decoded ahead.
     max_failures: samples that do not decode, after which the run stops.
     """

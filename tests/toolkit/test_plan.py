@@ -58,8 +58,9 @@ def choose_bytes(triplets: Layout) -> Callable[..., int]:
 
 
 def test_json_is_a_list(call: Callable[..., Any], triplets: Layout) -> None:
-    code, out, _ = call(main, *MIX, "--format=json", "--block=2", triplets)
+    code, out, err = call(main, *MIX, "--format=json", "--block=2", triplets)
     assert code == 0
+    assert "MB in all" in err  # beside the data
     (row,) = json.loads(out)
     assert row["block"] == 2
     assert row["requests_per_batch"] > 1

@@ -44,12 +44,12 @@ class Augment:
 
     def __post_init__(self) -> None:
         if self.crop not in ("center", "random"):
-            raise UserError(f"--data.crop={self.crop}: choose center or random")
+            raise UserError(f"crop={self.crop}: choose center or random")
         for name in ("flip", "caption_dropout"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"--data.{name}={getattr(self, name)}: takes 0 to 1")
+                raise UserError(f"{name}={getattr(self, name)}: takes 0 to 1")
         if not 0 < self.least_scale <= 1:
-            raise UserError(f"--data.least_scale={self.least_scale}: takes a number up to 1")
+            raise UserError(f"least_scale={self.least_scale}: takes a number up to 1")
 
     def cut(self, seed: int, role: str) -> Cut:
         """How a picture of the sample with this seed is cut."""

@@ -63,6 +63,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def __repr__(self) -> str:
+        shapes = {role: list(images.pixels.shape) for role, images in self.images.items()}
+        shapes |= {name: list(values.shape) for name, (values, _) in self.features.items()}
+        return f"Batch(tasks={self.tasks}, {shapes}, keys={self.keys})"
+
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on `device`."""
 

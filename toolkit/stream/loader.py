@@ -4,12 +4,15 @@ Position p of the stream holds the same sample, with the same seed, whatever the
 of processes and of ranks.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from toolkit.core.checks import at_least
 from toolkit.core.errors import UserError
 from toolkit.store.selection import Selection
 from toolkit.stream.assemble import Assembler
@@ -43,12 +46,13 @@ class Loader:
         features: what is read beside pictures, or in their place.
         partners: draws other style pictures than the linked ones.
         augment: how pictures are cut and flipped, and captions dropped.
-        rank, world, stop, block: as for `Schedule`. After `stop`, samples have weight 0.
+        rank, world, stop, block, epochs: as for `Schedule`. After the end, samples have weight 0.
         max_bytes: a cap on the bytes in flight; fewer batches are decoded ahead where it needs to.
         max_failures: samples that do not decode, after which the stream stops.
 
     Raises:
-        UserError: as `Schedule` does; a cap that a single batch exceeds.
+        UserError: as `Schedule` does; a cap that a single batch exceeds; iterating anew after the
+            stop was reached.
     """
 
     def __init__(
@@ -71,15 +75,20 @@ class Loader:
         world: int = 1,
         stop: int | None = None,
         block: int = 1,
+        epochs: int | None = None,
         max_bytes: int = 1 << 30,
         max_failures: int = 100,
     ):
-        if size < 1 or min(workers, prefetch, processes, max_failures) < 0:
-            raise UserError(
-                "size is at least 1; workers, prefetch, processes and max_failures at least 0"
-            )
-        more = {"partners": partners.identity} if partners else {}
-        self._schedule = Schedule(selections, mix, batch_size, seed, rank, world, stop, block, more)
+        at_least(1, size=size)
+        at_least(0, workers=workers, prefetch=prefetch, processes=processes)
+        at_least(0, max_bytes=max_bytes, max_failures=max_failures)
+        if not isinstance(augment, Augment):
+            raise UserError(f"augment={augment!r}: takes an Augment, as Augment('random')")
+        more = {"size": size, "augment": asdict(augment)}
+        more |= {"partners": partners.identity} if partners else {}
+        self._schedule = Schedule(
+            selections, mix, batch_size, seed, rank, world, stop, block, more, epochs
+        )
         self._build = partial(
             Assembler, self._schedule.selections, size, roles, augment, partners, features
         )
@@ -88,6 +97,7 @@ class Loader:
         self.prefetch = self._capped(prefetch, max_bytes) if workers or processes else 0
         self.failures: list[str] = []
         self._transform, self._max_failures, self._position = transform, max_failures, 0
+        self._has_ended = False
 
     @property
     def max_bytes_in_flight(self) -> int:
@@ -98,11 +108,23 @@ class Loader:
         return batches * self._batch_bytes() + self._reading_bytes()
 
     def __iter__(self) -> Iterator[Any]:
+        if self._has_ended:  # whoever loops over epochs must not train on nothing
+            raise UserError(
+                f"the stream has ended at its stop, position {self._schedule.stop}: for more, "
+                "open the loader with a later one"
+            )
         for made in self._made():
             self._position = made.position
             if made.failures:
                 self._count(made.failures)
             yield made.value
+        self._has_ended = True
+
+    def __len__(self) -> int:
+        """Batches from position 0 to the end; TypeError where there is none."""
+        if self._schedule.stop is None:
+            raise TypeError("an endless stream has no length: open the loader with a stop")
+        return math.ceil(self._schedule.stop / self.batch_size)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands: JSON values, taken between two batches."""
@@ -110,7 +132,7 @@ class Loader:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on where `state` was taken. Raises UserError when data or order differ."""
-        self._position = self._schedule.position_of(state)
+        self._position, self._has_ended = self._schedule.position_of(state), False
 
     def close(self) -> None:
         """Closes the shards."""
@@ -143,7 +165,7 @@ class Loader:
             more = f" and {len(listed) - _MAX_LISTED} more" if len(listed) > _MAX_LISTED else ""
             raise UserError(
                 f"{len(self.failures)} samples did not decode, more than "
-                f"--data.max_failures={self._max_failures}: {'; '.join(listed[:_MAX_LISTED])}{more}"
+                f"max_failures={self._max_failures}: {'; '.join(listed[:_MAX_LISTED])}{more}"
             )
 
     def _batch_bytes(self) -> int:
@@ -162,6 +184,6 @@ class Loader:
             least = (2 + makers) * self._batch_bytes() + self._reading_bytes()
             raise UserError(
                 f"the least that can be in flight is {least / 1e6:.0f} MB, more than "
-                f"--data.max_bytes={max_bytes}: take smaller batches or a larger cap"
+                f"max_bytes={max_bytes}: take smaller batches or a larger cap"
             )
         return min(prefetch, room // makers - 1)

@@ -33,7 +33,7 @@ class Lookup:
     ):
         wanted = {role for selection in selections for role in selection.roles}
         wanted |= {"style"} if partners else set()
-        wanted = wanted if roles is None else set(roles)
+        wanted = wanted if roles is None else {roles} if isinstance(roles, str) else set(roles)
         if unknown := wanted - set(ROLES):
             raise UserError(f"there is no role {min(unknown)!r}: roles are {', '.join(ROLES)}")
         self.roles = tuple(role for role in ROLES if role in wanted)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from toolkit.core.checks import at_least
 from toolkit.core.errors import UserError
 from toolkit.core.keyed import key64
 from toolkit.stream.order import mix64, permute_blocks
@@ -46,11 +47,11 @@ class Mix:
     def __init__(
         self, sizes: Mapping[str, int], weights: Mapping[str, int], seed: int, block: int = 1
     ):
-        if block < 1:
-            raise UserError(f"--data.shuffle_block={block}: takes 1 or more")
+        at_least(1, block=block)
+        if not weights:
+            raise UserError("the mix is empty: give it a name and a weight, as main:3,fill50k:1")
         for name, weight in weights.items():
-            if weight < 1:
-                raise UserError(f"the weight of {name} in the mix is {weight}: take 1 or more")
+            at_least(1, **{f"the mix: {name}": weight})
             if sizes[name] < 1:
                 raise UserError(f"the mix takes {name}, but its selection holds no sample")
         self.names = tuple(weights)
@@ -67,6 +68,11 @@ class Mix:
     def window(self) -> int:
         """Number of positions over which the mix is exact: the sum of the weights."""
         return len(self._labels)
+
+    def positions(self, epochs: int) -> int:
+        """Positions, in whole windows, after which the first source has been gone through so many
+        times."""
+        return self.window * -(-epochs * int(self._sizes[0]) // self.weights[0])
 
     def at(self, positions: np.ndarray) -> Place:
         """What stands at the positions, int64 [M], each at least 0."""
@@ -99,9 +105,9 @@ def parse_mix(text: str) -> dict[str, int]:
         name, _, weight = part.strip().partition(":")
         if not name or not (weight or "1").isdecimal() or int(weight or 1) < 1 or name in mix:
             raise UserError(
-                f"--data.mix={text}: write names with whole numbers from 1, as main:3,fill50k:1"
+                f"mix={text}: write names with whole numbers from 1, as main:3,fill50k:1"
             )
         mix[name] = int(weight or 1)
     if not mix:
-        raise UserError("--data.mix is empty: write for example --data.mix=main:3,fill50k:1")
+        raise UserError("the mix is empty: write for example main:3,fill50k:1")
     return {name: mix[name] for name in sorted(mix, key=lambda name: name != "main")}

@@ -12,6 +12,7 @@ from toolkit.stream.coalesce import Piece, Read
 RETRIES = 3
 FIRST_PAUSE_S = 0.2
 MAX_OPEN = 256  # systems commonly allow a process 1,024
+_ADVICE = "check the data with python -m toolkit.verify"
 
 
 class RangeReader:
@@ -29,17 +30,19 @@ class RangeReader:
         for attempt in range(RETRIES + 1):
             try:
                 file = self._file(path)  # held, or another thread could have it closed
-                data = os.pread(file.descriptor, size, offset)
+                data = _whole_read(file.descriptor, size, offset)
                 break
             except OSError as error:
                 if attempt == RETRIES:
                     reason = error.strerror or error
-                    raise UserError(f"the shard {path} cannot be read: {reason}") from None
+                    raise UserError(
+                        f"the shard {path} cannot be read: {reason}; {_ADVICE}"
+                    ) from None
                 with self._lock:
                     self._files.pop(path, None)
                 time.sleep(FIRST_PAUSE_S * 2**attempt)
         if len(data) != size:
-            raise UserError(f"the shard {path} ends early: check it with python -m toolkit.verify")
+            raise UserError(f"the shard {path} ends early: {_ADVICE}")
         return data
 
     def will_need(self, reads: Sequence[Read]) -> None:
@@ -75,6 +78,17 @@ class RangeReader:
                 if len(self._files) > MAX_OPEN:
                     del self._files[next(iter(self._files))]  # the one that was opened first
             return self._files[path]
+
+
+def _whole_read(descriptor: int, size: int, offset: int) -> bytes:
+    """What is there of a range: file systems over a network may hand it out in parts."""
+    data = os.pread(descriptor, size, offset)
+    while len(data) < size:
+        more = os.pread(descriptor, size - len(data), offset + len(data))
+        if not more:
+            break
+        data += more
+    return data
 
 
 class SharedRead:

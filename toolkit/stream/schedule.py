@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from toolkit.core.checks import at_least
 from toolkit.core.errors import UserError
 from toolkit.store.selection import Selection
 from toolkit.stream.mix import Mix
@@ -51,6 +52,8 @@ class Schedule:
             with the samples that would follow, so all ranks see equally many batches.
         block: samples that stay together when a source is shuffled.
         more: JSON values that decide the stream as well; states carry them, and must agree.
+        epochs: instead of `stop`: the stream ends with the window in which the first source has
+            been gone through so many times.
 
     Raises:
         UserError: a source of the mix without a selection, a setting out of its range, fewer
@@ -68,20 +71,26 @@ class Schedule:
         stop: int | None = None,
         block: int = 1,
         more: Mapping[str, Any] | None = None,
+        epochs: int | None = None,
     ):
-        if batch_size < 1:
-            raise UserError(f"--data.batch_size={batch_size}: takes 1 or more")
-        if not 0 <= rank < world:
+        at_least(1, batch_size=batch_size, world=world)
+        at_least(0, rank=rank, stop=0 if stop is None else stop)
+        if rank >= world:
             raise UserError(f"rank {rank} of {world}: ranks count from 0 to {world - 1}")
         if batch_size < world:
-            raise UserError(f"--data.batch_size={batch_size}: takes {world} or more, one a rank")
+            raise UserError(f"batch_size={batch_size}: takes {world} or more, one a rank")
         by_name = {selection.name: selection for selection in selections}
         for name in mix:
             if name not in by_name:
-                known = ", ".join(by_name)
-                raise UserError(f"the mix takes {name}, there are selections of {known} only")
+                known = ", ".join(by_name) or "nothing"
+                raise UserError(f"the mix takes {name}, and there are selections of {known}")
         self.mix = Mix({name: len(by_name[name]) for name in mix}, mix, seed, block)
         self.selections = tuple(by_name[name] for name in mix)
+        if epochs is not None:
+            at_least(1, epochs=epochs)
+            if stop is not None:
+                raise UserError(f"stop={stop} and epochs={epochs}: give one of them")
+            stop = self.mix.positions(epochs)
         self.batch_size, self.seed, self.stop = batch_size, seed, stop
         self._more = dict(more or {})
         self._slice = _slice_of(batch_size, rank, world)

@@ -26,8 +26,8 @@ def tasks_of(
     for name in weights:
         if name != "main" and name not in packed:
             raise UserError(
-                f"--data.mix={mix}: {name} is no dataset; write NAME:WEIGHT, NAME being main "
-                f"(the dataset of --data.main) or one of {', '.join(packed)}"
+                f"mix={mix}: {name} is no dataset; write NAME:WEIGHT, NAME being main "
+                f"(the dataset {main}) or one of {', '.join(packed)}"
             )
     first, *rest = weights
     chosen = [select(first, dataset_of(first, main), [where, in_split(split)], layout)]

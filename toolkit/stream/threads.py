@@ -5,6 +5,7 @@ The threads do everything, from looking samples up to building the batch. A call
 part would be one thread more than there are cores, and all would wait for each other's lock.
 """
 
+import atexit
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -59,7 +60,9 @@ class _Crew:
         self._source = assembler.pending(schedule.chunks(position))
         self._planned: deque[tuple[Pending, int]] = deque()
         self._cursor, self._lock, self._is_over = schedule.cursor, Lock(), False
-        self._threads = [  # daemons: a stream that nobody closed must not keep the program alive
+        # A stream that nobody closed must not keep the program alive, so the threads are daemons;
+        # they end before the interpreter does, since it aborts on those inside a C++ library.
+        self._threads = [
             Thread(target=self._serve, name=f"decode-{i}", daemon=True) for i in range(workers)
         ]
 
@@ -103,11 +106,16 @@ class _Crew:
             job()
 
     def __enter__(self) -> "_Crew":
+        atexit.register(self._stop)
         for thread in self._threads:
             thread.start()
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        atexit.unregister(self._stop)
+        self._stop()
+
+    def _stop(self) -> None:
         with self._lock:
             self._is_over = True
         with contextlib.suppress(Empty):

@@ -69,7 +69,7 @@ def test_nothing_asked_is_the_central_square() -> None:
 
 @pytest.mark.parametrize("wrong", [{"flip": 1.5}, {"caption_dropout": -1}, {"least_scale": 0.0}])
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=f"--data.{next(iter(wrong))}="):
+    with pytest.raises(UserError, match=f"^{next(iter(wrong))}="):
         Augment(**wrong)
 
 

@@ -117,13 +117,18 @@ def test_a_stream_that_is_left_open_does_not_keep_a_program_alive(
     triplets: Layout, tmp_path: Path
 ) -> None:
     program = tmp_path / "program.py"
-    program.write_text(OPEN + "stream = iter(open_loader(3))\nprint(len(next(stream)))\n")
+    program.write_text(
+        "import atexit, threading\n"
+        "atexit.register(lambda: print([t.name for t in threading.enumerate()]))\n"  # the last one
+        + OPEN
+        + "stream = iter(open_loader(3))\nprint(len(next(stream)))\n"
+    )
     done = subprocess.run(
         [sys.executable, str(program), str(triplets.shards.parent)],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
         timeout=60,
     )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (0, "8\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "8\n['MainThread']\n", "")
 
 
 @pytest.mark.parametrize("workers", [0, 2])

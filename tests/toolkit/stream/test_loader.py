@@ -316,6 +316,51 @@ def test_another_seed_or_mix_is_refused(opened: Open) -> None:
         opened(0, mix={"main": 3}).load_state_dict(state)
 
 
+def test_another_size_or_cut_is_refused(opened: Open) -> None:
+    state = take(opened(0), 2)[-1].cursor
+    with pytest.raises(UserError, match="cannot resume the data stream: size was 32 and is 16"):
+        opened(0, size=16).load_state_dict(state)
+    with pytest.raises(UserError, match="cannot resume the data stream: augment was"):
+        opened(0, augment=Augment("random")).load_state_dict(state)
+
+
+def test_a_stream_that_has_ended_says_so(opened: Open) -> None:
+    loader = opened(stop=13)
+    assert len(loader) == len(list(loader)) == 3
+    with pytest.raises(UserError, match="the stream has ended at its stop, position 13: for more"):
+        next(iter(loader))
+    state = loader.state_dict()
+    longer, again = opened(stop=20), opened(stop=13)
+    longer.load_state_dict(state)
+    assert len(list(longer)) == 1
+    again.load_state_dict(state)  # a program that is started again after its last step
+    assert list(again) == []
+    with pytest.raises(TypeError, match="endless"):
+        len(opened())
+
+
+def test_two_epochs_show_each_main_sample_twice(opened: Open, choose: Any) -> None:
+    loader = opened(epochs=2)
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    seen = Counter(
+        key
+        for batch in batches
+        for key, task, weight in zip(batch.keys, batch.task, batch.weights, strict=True)
+        if task == 0 and weight > 0
+    )
+    assert len(seen) == len(choose("main")) == 13
+    assert sorted(seen.values()) == [2] * 12 + [3]  # the last window is whole
+    with pytest.raises(UserError, match="stop=5 and epochs=1: give one of them"):
+        opened(epochs=1, stop=5)
+
+
+def test_a_batch_is_shown_without_its_pixels(opened: Open) -> None:
+    (batch,) = take(opened(), 1)
+    assert f"'target': [{BATCH}, 3, {SIZE}, {SIZE}]" in repr(batch)
+    assert len(repr(batch)) < 500
+
+
 def test_other_data_are_refused(
     opened: Open, triplets: Layout, toy_source: type, encode: Any, make_picture: Any
 ) -> None:
@@ -344,11 +389,14 @@ def test_the_same_data_elsewhere_are_accepted(
 
 
 @pytest.mark.parametrize(
-    "settings", [{"batch_size": 0}, {"size": 0}, {"workers": -1}, {"prefetch": -1}]
-)
-def test_wrong_settings_are_refused(opened: Open, settings: dict[str, int]) -> None:
-    with pytest.raises(UserError, match=r"at least|takes 1 or more"):
-        opened(**settings)
+    ("name", "value", "takes"),
+    [("batch_size", 0, "1 or more"), ("size", "64", "a whole number"), ("workers", -1, "0 or more"),
+     ("prefetch", -1, "0 or more"), ("processes", 1.5, "a whole number"),
+     ("augment", "random", "an Augment")],
+)  # fmt: skip
+def test_wrong_settings_are_refused(opened: Open, name: str, value: Any, takes: str) -> None:
+    with pytest.raises(UserError, match=f"^{name}={value!r}: takes {takes}"):
+        opened(**{name: value})
 
 
 def test_a_source_of_the_mix_without_a_selection_is_refused(

@@ -95,6 +95,16 @@ def test_three_to_one_over_a_million_positions(block: int) -> None:
         assert abs(place.source[rank::4].mean() - 0.25) < 4 * (0.1875 / 250_000) ** 0.5
 
 
+@pytest.mark.parametrize(("size", "epochs"), [(480, 1), (481, 1), (100, 7), (2, 1)])
+def test_positions_of_epochs_hold_the_first_source_that_often(size: int, epochs: int) -> None:
+    mix = Mix({"main": size, "fill50k": 180}, {"main": 3, "fill50k": 1}, seed=0)
+    place = at(mix, 0, mix.positions(epochs))
+    seen = np.bincount(place.row[place.source == 0], minlength=size)
+    assert seen.min() == epochs
+    assert epochs * size <= seen.sum() < epochs * size + 3  # the window is filled up
+    assert Mix({"main": size}, {"main": 1}, seed=0).positions(epochs) == epochs * size
+
+
 def test_which_slot_is_the_rare_one_is_drawn_anew_in_each_window() -> None:
     mix = Mix({"main": 480, "fill50k": 180}, {"main": 3, "fill50k": 1}, seed=0)
     slots = at(mix, 0, 4 * 4000).source.reshape(-1, 4).argmax(axis=1)
@@ -140,10 +150,12 @@ def test_a_sources_order_does_not_depend_on_its_companions() -> None:
 
 
 def test_unusable_mixes_are_refused() -> None:
-    with pytest.raises(UserError, match="the weight of a in the mix is 0: take 1 or more"):
+    with pytest.raises(UserError, match="the mix: a=0: takes 1 or more"):
         Mix({"a": 5}, {"a": 0}, 0)
     with pytest.raises(UserError, match="the mix takes a, but its selection holds no sample"):
         Mix({"a": 0}, {"a": 1}, 0)
+    with pytest.raises(UserError, match="the mix is empty"):
+        Mix({"a": 5}, {}, 0)
 
 
 @pytest.mark.parametrize(

@@ -44,16 +44,26 @@ def test_no_bytes_are_no_error(file: Path) -> None:
 @pytest.mark.parametrize(("offset", "size"), [(99_999, 2), (100_000, 1), (10**9, 5)])
 def test_a_shard_that_ends_early_is_one_line(file: Path, offset: int, size: int) -> None:
     with pytest.raises(
-        UserError, match=r"s\.tar ends early: check it with python -m toolkit.verify"
+        UserError, match=r"s\.tar ends early: check the data with python -m toolkit.verify"
     ):
         RangeReader().read(file, offset, size)
+
+
+def test_a_file_system_that_hands_ranges_out_in_parts_is_asked_on(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, real = file.read_bytes(), os.pread
+    monkeypatch.setattr(os, "pread", lambda number, size, at: real(number, min(size, 700), at))
+    assert RangeReader().read(file, 50, 9_999) == whole[50:10_049]
+    with pytest.raises(UserError, match="ends early"):
+        RangeReader().read(file, 99_000, 1_001)
 
 
 def test_a_shard_that_is_gone_stops_the_run_after_retries(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("toolkit.stream.reader.FIRST_PAUSE_S", 0.001)
-    with pytest.raises(UserError, match="cannot be read: No such file or directory"):
+    with pytest.raises(UserError, match="cannot be read: No such file or directory; check"):
         RangeReader().read(file.with_name("gone.tar"), 0, 1)
     with pytest.raises(UserError, match="cannot be read: Is a directory"):
         RangeReader().read(file.parent, 0, 1)

@@ -94,10 +94,13 @@ def test_states_of_other_data_or_orders_are_refused() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"batch_size": 0}, "--data.batch_size=0: takes 1 or more"),
-        ({"batch_size": 3, "world": 4}, "--data.batch_size=3: takes 4 or more, one a rank"),
+        ({"batch_size": 0}, "batch_size=0: takes 1 or more"),
+        ({"batch_size": 3, "world": 4}, "^batch_size=3: takes 4 or more, one a rank"),
         ({"rank": 2, "world": 2}, "rank 2 of 2: ranks count from 0 to 1"),
-        ({"block": 0}, "--data.shuffle_block=0: takes 1 or more"),
+        ({"rank": 0, "world": 0}, "world=0: takes 1 or more"),
+        ({"stop": -1}, "stop=-1: takes 0 or more"),
+        ({"block": 0}, "^block=0: takes 1 or more"),
+        ({"block": 1.5}, r"^block=1\.5: takes a whole number"),
     ],
 )
 def test_wrong_settings_are_one_line(wrong: dict[str, int], message: str) -> None:
@@ -106,5 +109,5 @@ def test_wrong_settings_are_one_line(wrong: dict[str, int], message: str) -> Non
 
 
 def test_a_mix_of_what_is_not_there_is_one_line() -> None:
-    with pytest.raises(UserError, match="the mix takes other, there are selections of main only"):
+    with pytest.raises(UserError, match="the mix takes other, and there are selections of main"):
         Schedule([SimpleNamespace(name="main")], {"other": 1}, 1, 0)  # type: ignore[list-item]
