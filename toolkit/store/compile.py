@@ -19,7 +19,7 @@ from toolkit.store.images import PICTURE_EXTENSIONS
 
 ROLES = ("target", "content", "style")
 _FACTS = ("key", "split", "caption", "style", "artist", "weight", "width", "height")
-_PLACE = ("path", "key", "offset", "size")
+_PLACE = ("shard", "key", "offset", "size")
 _EXTENSIONS = "|".join(PICTURE_EXTENSIONS)
 _PICTURES = f"list_filter(members, lambda m: regexp_matches(m.ext, '(^|\\.)({_EXTENSIONS})$'))"
 
@@ -35,20 +35,21 @@ def compile_table(
     """
     main = catalog.table(_main_sql(catalog, dataset, condition))
     others = _others(catalog, linked)
+    shards = pc.unique(pa.chunked_array(main["path"].chunks + others["path"].chunks))
+    main, others = (_numbered(rows, shards) for rows in (main, others))
     content, style = (_joined(main, others, role) for role in ("content", "style"))
     lost = _first(
         _where(pc.is_null(main["target_offset"]), pa.scalar(dataset)),
-        _lost(main["content_link"], content["path"]),
-        _lost(main["style_link"], style["path"]),
+        _lost(main["content_link"], content["shard"]),
+        _lost(main["style_link"], style["shard"]),
     )
     columns = {name: main[name] for name in _FACTS}
     for name in ("style", "artist"):
         columns[name] = _first(main[name], style[name])
-    own = {name: main[f"own_{name}"] for name in ("path", "key")}
     has_source = pc.is_valid(main["source_offset"])
     for name in _PLACE:
         target, source = (
-            own[name] if name in own else main[f"{member}_{name}"]
+            main[name if name in ("shard", "key") else f"{member}_{name}"]
             for member in ("target", "source")
         )
         columns[f"target_{name}"] = target
@@ -60,28 +61,34 @@ def compile_table(
         "dropped": raw.num_rows - kept.num_rows,
         "lacking": sorted(name for name in pc.unique(lost).to_pylist() if name is not None),
     }
-    _write(kept, facts, path)
+    _write(kept, shards, facts, path)
 
 
-def _write(rows: pa.Table, facts: Mapping[str, Any], path: Path) -> None:
-    paths = {role: rows.column(f"{role}_path") for role in ROLES}
-    every = pa.chunked_array([c for p in paths.values() for c in p.chunks], pa.string())
-    shards = pc.unique(every).drop_null()
+def _write(rows: pa.Table, shards: pa.Array, facts: Mapping[str, Any], path: Path) -> None:
+    numbers = {role: rows.column(f"{role}_shard") for role in ROLES}
+    used = pc.unique(pa.chunked_array([c for n in numbers.values() for c in n.chunks], pa.int32()))
+    used = used.drop_null()
     columns = {name: rows.column(name) for name in _FACTS}
     for role in ROLES:
         # no nulls: the numbers can then be read from the mapped file as they stand
-        columns[f"{role}_shard"] = pc.index_in(paths[role], value_set=shards).fill_null(-1)
+        columns[f"{role}_shard"] = pc.index_in(numbers[role], value_set=used).fill_null(-1)
         columns[f"{role}_key"] = rows.column(f"{role}_key")
         for field in ("offset", "size"):
             columns[f"{role}_{field}"] = rows.column(f"{role}_{field}").fill_null(0)
     facts = {
-        "shards": shards.to_pylist(),
-        "roles": [role for role, p in paths.items() if p.null_count < len(p)],
+        "shards": shards.take(used).to_pylist(),
+        "roles": [role for role, n in numbers.items() if n.null_count < len(n)],
         **facts,
     }
     table = pa.table(columns).replace_schema_metadata({"tessera": json.dumps(facts)})
     with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
         writer.write_table(table.combine_chunks())
+
+
+def _numbered(rows: pa.Table, shards: pa.Array) -> pa.Table:
+    """The rows with their shard's number in the place of its path."""
+    numbers = pc.index_in(rows["path"], value_set=shards)
+    return rows.drop_columns(["path"]).append_column("shard", numbers)
 
 
 def _joined(main: pa.Table, others: pa.Table, role: str) -> dict[str, Any]:
@@ -120,7 +127,7 @@ def _main_sql(catalog: Catalog, dataset: str, condition: str) -> str:
     )
     SELECT key, split, coalesce(caption, '') AS caption, style, artist,
            coalesce(weight, 1)::FLOAT AS weight, width, height,
-           dataset || '/' || shard || '.tar' AS own_path, key AS own_key,
+           dataset || '/' || shard || '.tar' AS path,
            target.offset AS target_offset, target.size AS target_size,
            source.offset AS source_offset, source.size AS source_size,
            content.dataset || '/' || content.key AS content_link,
