@@ -66,6 +66,10 @@ class Catalog:
         files = [path for name in datasets for path in self._place.manifests_of(name)]
         return f"read_parquet([{', '.join(map(_quote, files))}])"
 
+    def file_of(self, dataset: str, stem: str) -> str:
+        """SQL for the rows of one shard, of all columns."""
+        return f"read_parquet({_quote(self._place.manifest_named(dataset, stem))})"
+
     def columns_of(self, text: str) -> frozenset[str]:
         """Names of the columns that a checked expression reads."""
         return columns_of(self.con, text)

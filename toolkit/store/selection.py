@@ -111,7 +111,7 @@ def select(
     condition = " AND ".join(f"({text}\n)" for text in checked)
     linked = [p for p in read_card(layout, dataset)["parents"] if p in catalog.datasets]
     identity = _identity(layout, linked, dataset, condition)
-    folder = make_folder(cache or _default_cache(layout))
+    folder = make_folder(cache or selections_folder(layout))
     path = folder / f"{name}-{identity[:16]}.arrow"
     if not _is_whole(path):
         compile_table(catalog, dataset, linked, condition, path)
@@ -147,7 +147,8 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-def _default_cache(layout: Layout) -> Path:
+def selections_folder(layout: Layout) -> Path:
+    """Where compiled selections are kept unless somebody says otherwise."""
     if os.access(layout.manifests, os.W_OK):
         return layout.manifests / ".selections"
     return Path(tempfile.gettempdir()) / f"tessera-selections-{getpass.getuser()}"

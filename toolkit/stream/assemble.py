@@ -1,7 +1,7 @@
 """Reads and decodes chosen samples of selections into one batch."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from toolkit.stream.rows import Sample
 from toolkit.stream.schedule import Step, Want
 
 MAX_SUBSTITUTES = 8
+_TENSOR = "tensor "  # begins the role of what is read for a feature, before its number
 
 
 class Assembler:
@@ -55,6 +56,8 @@ class Assembler:
         self.lookup = Lookup(selections, roles, partners, also)
         self.roles, self.size, self.augment = self.lookup.roles, size, augment
         self.reader, self.buffers = RangeReader(), Buffers()
+        for feature in self.features:
+            feature.check(augment)
 
     def pending(self, chunks: Iterable[Sequence[Step]]) -> Iterator[tuple["Pending", int]]:
         """The steps as batches to be made, each with the position behind it. Samples are looked up
@@ -91,16 +94,18 @@ class Pending:
 
     def __init__(self, owner: Assembler, wants: Sequence[Want], samples: list[Sample]):
         self._owner, self._wants, self._samples = owner, wants, samples
-        self._reads = coalesce(
+        self._problems: dict[int, str] = {}
+        self._tensors: dict[tuple[int, int], bytes] = {}  # by feature and sample
+        pieces = [
             (piece, number)
             for number, sample in enumerate(samples)
             for role, piece in sample.pieces.items()
             if role in owner.roles
-        )
+        ]
+        self._reads = coalesce(chain(pieces, self._located(range(len(wants)))))
         owner.reader.will_need(self._reads)
         self._pixels: dict[str, np.ndarray] = {}
         self._framings = {role: np.zeros((len(wants), 5), np.int64) for role in owner.roles}
-        self._problems: dict[int, str] = {}
         self._work: Iterator[tuple[SharedRead, Piece, int]] = iter(())
 
     def open(self) -> None:
@@ -127,7 +132,8 @@ class Pending:
         """The batch, once all work is done. Raises UserError when too many samples in a row do not
         decode."""
         owner, wants = self._owner, self._wants
-        failures = [text for i in sorted(self._problems) for text in self._substitute(i)]
+        failing = sorted(self._problems)
+        failures = [text for number in failing for text in self._substitute(number)]
         samples = self._samples
         weights = [s.weight * (not w.is_padding) for s, w in zip(samples, wants, strict=True)]
         dropped = [owner.augment.drops_caption(want.seed) for want in wants]
@@ -143,15 +149,35 @@ class Pending:
             weights=_tensor(weights, np.float32),
             sample_seed=_tensor([want.seed >> 1 for want in wants], np.int64),
             features={
-                feature.name: feature.read([s.pieces.get(feature.role) for s in samples])
-                for feature in owner.features
+                feature.name: feature.stack(
+                    [self._tensors.get((f, i)) for i in range(len(samples))], dropped
+                )
+                for f, feature in enumerate(owner.features)
             },
-            num_substituted=len(self._problems),
+            num_substituted=len(failing),
             failures=tuple(failures),
             cursor=dict(cursor),
         )
 
+    def _located(self, numbers: Sequence[int]) -> Iterator[tuple[Piece, int]]:
+        """The tensors of some samples, their roles being numbers of features."""
+        owner = self._owner
+        for f, feature in enumerate(owner.features):
+            pictures = [self._samples[number].pieces.get(feature.role) for number in numbers]
+            flipped = [
+                owner.augment.cut(self._wants[n].seed, feature.role).flipped for n in numbers
+            ]
+            found = feature.locate(pictures, flipped)
+            for number, picture, tensor in zip(numbers, pictures, found, strict=True):
+                if isinstance(tensor, str) and picture is not None:
+                    self._problems[number] = self._described(picture, number, tensor)
+                elif isinstance(tensor, Piece):
+                    yield tensor._replace(role=f"{_TENSOR}{f}"), number
+
     def _decode(self, piece: Piece, number: int, data: bytes) -> None:
+        if piece.role.startswith(_TENSOR):
+            self._tensors[int(piece.role[len(_TENSOR) :]), number] = data
+            return
         out, seed = self._pixels[piece.role][number], self._wants[number].seed
         self._framings[piece.role][number] = self._owner.decode(piece, data, seed, out)
 
@@ -164,21 +190,26 @@ class Pending:
             want = want._replace(row=(want.row + 1) % len(owner.lookup.rows[want.source]))
             (sample,) = owner.lookup.samples([want], attempt)
             self._samples[number] = sample
-            try:
-                for piece in sample.pieces.values():
-                    if piece.role in owner.roles:
-                        data = owner.reader.read(piece.path, piece.offset, piece.size)
-                        self._decode(piece, number, data)
+            del self._problems[number]
+            for f in range(len(owner.features)):
+                self._tensors.pop((f, number), None)
+            pieces = [piece for piece in sample.pieces.values() if piece.role in owner.roles]
+            for piece in chain(pieces, [found for found, _ in self._located([number])]):
+                try:
+                    data = owner.reader.read(piece.path, piece.offset, piece.size)
+                    self._decode(piece, number, data)
+                except PictureError as error:
+                    self._problems[number] = self._described(piece, number, error)
+            if number not in self._problems:
                 return
-            except PictureError as error:
-                problem = self._described(piece, number, error)
+            problem = self._problems[number]
         name = owner.lookup.rows[want.source].name
         raise UserError(
             f"{MAX_SUBSTITUTES + 1} samples of {name} in a row do not decode, the last is "
             f"{problem}; check the data with python -m toolkit.verify"
         )
 
-    def _described(self, piece: Piece, number: int, error: PictureError) -> str:
+    def _described(self, piece: Piece, number: int, error: PictureError | str) -> str:
         want, sample = self._wants[number], self._samples[number]
         name = self._owner.lookup.rows[want.source].name
         return f"{name}/{sample.key}: {piece.role} {piece.key}: {error}"

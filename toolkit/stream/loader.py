@@ -86,6 +86,7 @@ class Loader:
             raise UserError(f"augment={augment!r}: takes an Augment, as Augment('random')")
         more = {"size": size, "augment": asdict(augment)}
         more |= {"partners": partners.identity} if partners else {}
+        more |= {"features": {f.name: dict(f.identity) for f in features}} if features else {}
         self._schedule = Schedule(
             selections, mix, batch_size, seed, rank, world, stop, block, more, epochs
         )
@@ -169,12 +170,14 @@ class Loader:
             )
 
     def _batch_bytes(self) -> int:
-        pictures = self._schedule.samples_per_step * len(self._assembler.roles)
-        return max(1, pictures * self._assembler.size**2 * 3)
+        pictures = len(self._assembler.roles) * self._assembler.size**2 * 3
+        tensors = sum(feature.largest() for feature in self._assembler.features)
+        return max(1, self._schedule.samples_per_step * (pictures + tensors))
 
     def _reading_bytes(self) -> int:
         """Each thread works on a picture, and on a read of which others may still be due."""
-        largest = self._assembler.lookup.largest()
+        features = self._assembler.features
+        largest = max(self._assembler.lookup.largest(), *(f.largest() for f in features), 0)
         return max(1, self.workers, self.processes) * (largest + max(largest, MAX_READ_BYTES))
 
     def _capped(self, prefetch: int, max_bytes: int) -> int:

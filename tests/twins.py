@@ -1,0 +1,164 @@
+"""Tiny random models, saved as the hub has the real ones: same files, same keys, other sizes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+WORDS = [
+    "a",
+    "an",
+    "the",
+    "of",
+    "in",
+    "on",
+    "two",
+    "red",
+    "blue",
+    "cat",
+    "dog",
+    "street",
+    "house",
+    "painting",
+    "by",
+    "and",
+]
+
+
+def autoencoder_kl(folder: Path) -> Path:
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(1)
+    AutoencoderKL(
+        block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, norm_num_groups=4,
+        layers_per_block=1, sample_size=32, scaling_factor=0.18215,
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+def autoencoder_tiny(folder: Path) -> Path:
+    from diffusers import AutoencoderTiny
+
+    torch.manual_seed(2)
+    AutoencoderTiny(
+        encoder_block_out_channels=(8, 8, 8), decoder_block_out_channels=(8, 8, 8),
+        num_encoder_blocks=(1, 1, 1), num_decoder_blocks=(1, 1, 1), latent_channels=4,
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+def taef2(folder: Path) -> Path:
+    from safetensors.torch import save_file
+
+    from toolkit.encoders.taef2 import FILES, make_decoder, make_encoder
+
+    torch.manual_seed(3)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, module in zip(FILES, (make_encoder(), make_decoder()), strict=True):
+        save_file(module.half().state_dict(), folder / name)
+    return folder
+
+
+def clip(folder: Path) -> Path:
+    """Both towers, their tokenizer and their picture processor."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    torch.manual_seed(4)
+    config = CLIPConfig(
+        text_config={**_clip_text_sizes(16), "projection_dim": 12}, projection_dim=12,
+        vision_config={"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
+                       "num_attention_heads": 2, "image_size": 32, "patch_size": 8,
+                       "projection_dim": 12},
+    )  # fmt: skip
+    CLIPModel(config).save_pretrained(folder)
+    size = {"height": 32, "width": 32}
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size).save_pretrained(folder)
+    _clip_tokenizer(folder)
+    return folder
+
+
+def dinov2(folder: Path) -> Path:
+    from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
+
+    torch.manual_seed(5)
+    config = Dinov2Config(hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+                          image_size=42, patch_size=14, mlp_ratio=2)  # fmt: skip
+    Dinov2Model(config).save_pretrained(folder)
+    crop = {"height": 28, "width": 28}
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    BitImageProcessor(
+        size={"shortest_edge": 32}, crop_size=crop, image_mean=mean, image_std=std
+    ).save_pretrained(folder)
+    return folder
+
+
+def dino(folder: Path) -> Path:
+    from transformers import ViTConfig, ViTImageProcessor, ViTModel
+
+    torch.manual_seed(6)
+    config = ViTConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+                       intermediate_size=24, image_size=32, patch_size=8)  # fmt: skip
+    ViTModel(config).save_pretrained(folder)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def t5(folder: Path) -> Path:
+    """As a pipeline has it: `text_encoder` and `tokenizer`."""
+    from transformers import T5Config, T5EncoderModel, T5Tokenizer
+
+    torch.manual_seed(7)
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -2.0)]
+    pieces += [("▁" + word, -3.0) for word in WORDS] + [
+        (c, -9.0) for c in "abcdefghijklmnopqrstuvwxyz▁"
+    ]
+    T5Tokenizer(vocab=pieces, extra_ids=0).save_pretrained(folder / "tokenizer")
+    config = T5Config(vocab_size=64, d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2,
+                      feed_forward_proj="gated-gelu")  # fmt: skip
+    T5EncoderModel(config).save_pretrained(folder / "text_encoder")
+    return folder / "text_encoder"
+
+
+def sdxl_text(folder: Path) -> Path:
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    torch.manual_seed(8)
+    first = CLIPTextConfig(**_clip_text_sizes(16))
+    second = CLIPTextConfig(**_clip_text_sizes(24), projection_dim=24)
+    CLIPTextModel(first).save_pretrained(folder / "text_encoder")
+    CLIPTextModelWithProjection(second).save_pretrained(folder / "text_encoder_2")
+    for name in ("tokenizer", "tokenizer_2"):
+        _clip_tokenizer(folder / name)
+    return folder
+
+
+TWINS: dict[str, Callable[[Path], Path]] = {
+    "autoencoder_kl": autoencoder_kl, "autoencoder_tiny": autoencoder_tiny, "taef2": taef2,
+    "clip_image": clip, "clip_text": clip, "dino": dinov2, "t5": t5, "sdxl_text": sdxl_text,
+}  # fmt: skip
+
+
+def _clip_text_sizes(width: int) -> dict[str, int]:
+    return {
+        "vocab_size": len(_clip_vocab()), "hidden_size": width, "intermediate_size": 24,
+        "num_hidden_layers": 3, "num_attention_heads": 2, "max_position_embeddings": 77,
+        "bos_token_id": len(_clip_vocab()) - 2, "eos_token_id": len(_clip_vocab()) - 1,
+    }  # fmt: skip
+
+
+def _clip_vocab() -> dict[str, int]:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    names = [*letters, *(c + "</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
+    return {name: number for number, name in enumerate(names)}
+
+
+def _clip_tokenizer(folder: Path) -> None:
+    """The two files of the hub's older repositories, without merges: a token a letter."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps(_clip_vocab()))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": 77})
+    )

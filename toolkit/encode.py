@@ -1,0 +1,127 @@
+"""Encodes pictures or captions once, so that training does not: latents, tokens, embeddings.
+
+python -m toolkit.encode "dataset='wikiart'" --encoder=autoencoder_kl --target_size=512
+python -m toolkit.encode "dataset='content'" --encoder=t5 --weights=DIR --sidecar=t5
+torchrun --nproc_per_node=4 -m toolkit.encode "true" --encoder=clip_image --device=cuda
+"""
+
+import resource
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from toolkit.core.checks import at_least
+from toolkit.core.command import run
+from toolkit.core.errors import UserError
+from toolkit.store.catalog import Catalog, print_gaps, without_rehearsals
+from toolkit.store.layout import Layout
+
+
+def main(
+    where: str,
+    *,
+    encoder: str,
+    weights: str | None = None,
+    sidecar: str | None = None,
+    outputs: tuple[str, ...] = (),
+    target_size: int = 0,
+    fit: Literal["crop", "squash", "pad"] = "crop",
+    flip: bool = False,
+    dtype: Literal["float16", "float32"] = "float16",
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    device: str = "auto",
+    batch_size: int = 8,
+    workers: int = 2,
+    threads: int = 0,
+    overwrite: bool = False,
+    datasets: tuple[str, ...] | None = None,
+    shards: Path = Path("shards"),
+    manifests: Path = Path("manifests"),
+) -> None:
+    """Writes a sidecar for the samples of a query: tensors in tars beside the shards.
+
+    What is encoded already stays, so a run that was stopped goes on where it was, and a wider query
+    adds to a narrower one. Under torchrun each process takes every n-th shard, on a GPU of its own.
+
+    Args:
+        where: SQL condition; "true" takes everything.
+        encoder: a file's name in toolkit/encoders.
+        weights: a local folder or a hub id; the encoder's own default otherwise.
+        sidecar: name of the result; that of the encoder otherwise, with the size where it has one.
+        outputs: what of the encoder to keep, as embedding,tokens; its first output otherwise.
+        target_size: pixels a side; the encoder's own otherwise.
+        fit: how a picture becomes a square: crop its centre, squash it, pad it with black.
+        flip: whether to encode the mirrored pictures as well, for training with flips.
+        dtype: the numbers that are stored.
+        precision: of the encoder's arithmetic; auto is fp32 on a CPU and bf16 on a GPU.
+        device: as torch names it; auto takes a GPU where there is one.
+        batch_size: pictures or captions at a time.
+        workers: threads that decode.
+        threads: of torch on a CPU; all cores otherwise.
+        overwrite: whether to replace a sidecar of that name that was made in another way.
+        datasets: only these; all but rehearsals otherwise.
+        shards: folder of the tars.
+        manifests: folder of the manifests.
+    """
+    at_least(1, batch_size=batch_size, workers=workers)
+    at_least(0, target_size=target_size, threads=threads)
+    layout = Layout(shards, manifests)
+    catalog = Catalog(layout, list(datasets) if datasets else without_rehearsals(layout))
+    print_gaps(catalog)
+    condition = catalog.condition(where)
+
+    import torch
+
+    from toolkit.encoders.api import encoder_module, open_encoder
+    from toolkit.encoding.run import Job, encode, encode_captions, encode_pictures
+    from toolkit.store.tensors import Recipe
+    from toolkit.stream.ranks import rank_and_world
+
+    rank, world = rank_and_world()
+    module = encoder_module(encoder)
+    kept = outputs or module.OUTPUTS[:1]
+    if threads:
+        torch.set_num_threads(threads)
+    opened = open_encoder(encoder, weights, _device(device, rank), precision, kept)
+    settings: dict[str, Any] = {"dtype": dtype, "batch_size": batch_size}
+    size, empty = 0, {}
+    if module.READS == "picture":
+        size = target_size or opened.size
+        if size % opened.multiple:
+            raise UserError(f"--target_size={size}: takes a multiple of {opened.multiple}")
+        settings |= {"size": size, "fit": fit, "flip": flip}
+        function = encode_pictures(opened, kept, dtype, flip)
+    else:
+        function = encode_captions(opened, kept, dtype)
+        (empty,) = function([""])
+    name = sidecar or (f"{encoder}-{size}" if size else encoder)
+    job = Job(
+        name, Recipe(opened.identity, tuple(kept), settings), condition, module.READS, function,
+        batch_size, size, fit, workers, rank, world, overwrite, empty,
+    )  # fmt: skip
+    summary = encode(catalog, job)
+    rate = summary.num_encoded / max(summary.seconds, 1e-9)
+    print(
+        f"{name}: {summary.num_encoded} samples encoded in {summary.seconds:.1f} s, {rate:.1f}/s, "
+        f"in {summary.num_shards} shards; {summary.num_kept} were there"
+    )
+    for cause, count in sorted(summary.causes.items()):
+        print(f"  not encoded, {cause}: {count}")
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(f"  largest size of the process {largest / 1e6:.0f} MB", file=sys.stderr)
+
+
+def _device(device: str, rank: int) -> str:
+    """The device of this process; under torchrun each has a GPU of its own."""
+    import os
+
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    local = os.environ.get("LOCAL_RANK")
+    return f"cuda:{local or 0}" if device == "cuda" else device
+
+
+if __name__ == "__main__":
+    run(main, "python -m toolkit.encode")

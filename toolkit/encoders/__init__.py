@@ -1,0 +1,1 @@
+"""Pretrained encoders of pictures and captions, one a file; found by file name."""

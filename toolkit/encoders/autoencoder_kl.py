@@ -1,0 +1,81 @@
+"""The autoencoder of latent diffusion models, through diffusers' `AutoencoderKL`.
+
+Rombach et al. 2022, "High-Resolution Image Synthesis with Latent Diffusion Models". Its encoder
+gives the mean and log-variance of a normal distribution.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from toolkit.encoders.api import Codec, Precision
+from toolkit.encoders.loading import Pretrained, dtype_of, inside, load_model, ready, weights_hash
+from toolkit.encoders.pixels import signed
+
+READS, OUTPUTS = "picture", ("latent",)
+DEFAULT = Pretrained("stabilityai/sd-vae-ft-ema", "335 MB")
+
+
+def open_encoder(
+    weights: str | None, device: str, precision: Precision, outputs: Sequence[str] = OUTPUTS
+) -> Codec:
+    """weights: also the folder of a whole pipeline, whose `vae` is taken."""
+    from diffusers import AutoencoderKL
+
+    name, dtype = dtype_of(precision, device)
+    place = inside(weights, "vae") if weights else None
+    model = load_model(AutoencoderKL.from_pretrained, place, DEFAULT, torch_dtype=dtype)
+    return _Autoencoder(ready(model, device, dtype), name, device)
+
+
+class _Autoencoder:
+    def __init__(self, model: Any, precision: str, device: str):
+        self._model, self._device, self._dtype = model, device, model.dtype
+        config = model.config
+        self.channels, self.factor = (
+            config.latent_channels,
+            2 ** (len(config.block_out_channels) - 1),
+        )
+        self.size, self.multiple = config.sample_size, self.factor
+        self._scale, self._shift = config.scaling_factor, config.shift_factor or 0.0
+        self.identity = {
+            "encoder": "autoencoder_kl", "weights": weights_hash([model]), "precision": precision,
+            "scaling_factor": self._scale, "shift_factor": self._shift,
+        }  # fmt: skip
+
+    @torch.no_grad()
+    def encode(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+        values = signed(pixels.to(self._device), torch.float32)
+        return {"latent": self._whole(self._moments, values)}
+
+    def latents(self, encoded: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+        mean, logvar = encoded.float().chunk(2, dim=1)
+        if noise is not None:  # as in diffusers' DiagonalGaussianDistribution
+            mean = mean + noise * (0.5 * logvar.clamp(-30, 20)).exp()
+        return (mean - self._shift) * self._scale
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        values = latents.to(self._device).float() / self._scale + self._shift
+        return self._whole(self._pictures, values)
+
+    def _moments(self, values: torch.Tensor) -> torch.Tensor:
+        return self._model.encode(values).latent_dist.parameters
+
+    def _pictures(self, values: torch.Tensor) -> torch.Tensor:
+        return self._model.decode(values).sample
+
+    def _whole(self, apply: Any, values: torch.Tensor) -> torch.Tensor:
+        """In the precision that was asked for; in fp32 where that overflows, as the autoencoder of
+        SDXL does in fp16."""
+        must_upcast = self._dtype == torch.float16 and self._model.config.force_upcast
+        if not must_upcast:
+            found = apply(values.to(self._dtype)).float()
+            if self._dtype == torch.float32 or bool(found.isfinite().all()):
+                return found
+        torch.nn.Module.to(self._model, torch.float32)  # diffusers' own would warn
+        try:
+            return apply(values).float()
+        finally:
+            torch.nn.Module.to(self._model, self._dtype)

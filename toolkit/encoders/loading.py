@@ -1,0 +1,151 @@
+"""Pretrained weights from a folder or the hub, what they are, and how they are run.
+
+Downloads are the hub library's own, so HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE hold for all.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from toolkit.core.errors import UserError, one_line
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights that an encoder takes by default. hub_id: may go on with a folder inside the
+    repository; size: of the download, for people."""
+
+    hub_id: str
+    size: str
+
+
+def load_model(
+    build: Callable[..., Any], weights: str | None, default: Pretrained, **options: Any
+) -> Any:
+    """As `load`, of a model, every weight of which has to be there: the libraries would make up
+    those that are not."""
+    model, info = load(build, weights, default, output_loading_info=True, **options)
+    lacking = sorted(info["missing_keys"])
+    if lacking:
+        raise UserError(
+            f"{weights or default.hub_id} lacks {len(lacking)} weights of the model, among them "
+            f"{lacking[0]}: it holds another model"
+        )
+    return model
+
+
+def load(
+    build: Callable[..., Any], weights: str | None, default: Pretrained, **options: Any
+) -> Any:
+    """Calls a library's `from_pretrained`, without its messages.
+
+    Args:
+        build: the function.
+        weights: a local folder, or a hub id as ORGANISATION/NAME or ORGANISATION/NAME/FOLDER.
+        default: what is taken without weights, and whose size the message tells.
+        options: given on.
+
+    Raises:
+        UserError: nothing usable is there; one line with the command that gets the weights.
+    """
+    where = weights or default.hub_id
+    is_folder = Path(where).is_dir()
+    repository, folder = (where, "") if is_folder else _split(where)
+    if folder:
+        options["subfolder"] = folder
+    try:
+        with _quiet():
+            return build(repository, **options)
+    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
+        if is_folder:
+            raise UserError(f"{where} holds no usable weights: {_brief(error)}") from None
+        size = f" ({default.size})" if where == default.hub_id else ""
+        only = f' --include="{folder}/*"' if folder else ""
+        raise UserError(
+            f"the weights {where}{size} are not on this machine: get them with `hf download "
+            f"{repository}{only}`, or name their folder with --weights=DIR [{_brief(error)}]"
+        ) from None
+
+
+def beside(weights: str, part: str, other: str) -> str:
+    """Where another part of a pipeline lies: `…/text_encoder` has `…/tokenizer` beside it. A flat
+    folder or repository holds both."""
+    head, _, last = weights.rstrip("/").rpartition("/")
+    if last == part:
+        return f"{head}/{other}"
+    folder = Path(weights)
+    return str(folder / other) if (folder / other).is_dir() else weights
+
+
+def inside(weights: str, part: str) -> str:
+    """The folder `part` of a pipeline's folder, or the folder itself where it has none."""
+    return str(Path(weights) / part) if (Path(weights) / part).is_dir() else weights
+
+
+def dtype_of(precision: str, device: str) -> tuple[str, torch.dtype]:
+    """(name, dtype) of a precision; `auto` is fp32 on a CPU and bf16 elsewhere."""
+    if precision == "auto":
+        precision = "fp32" if device.startswith("cpu") else "bf16"
+    if precision not in _DTYPES:
+        raise UserError(f"precision={precision}: choose auto, {', '.join(_DTYPES)}")
+    return precision, _DTYPES[precision]
+
+
+def ready(module: torch.nn.Module, device: str, dtype: torch.dtype) -> Any:
+    """The module frozen, on the device, in the dtype."""
+    try:
+        module = module.eval().requires_grad_(False).to(device)
+        is_right = next(module.parameters()).dtype == dtype
+        return module if is_right else torch.nn.Module.to(module, dtype)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
+        raise UserError(f"device={device} cannot be used: {_brief(error)}") from None
+
+
+def weights_hash(modules: Iterable[torch.nn.Module]) -> str:
+    """sha256 of all parameters and buffers: names, shapes, dtypes and bytes."""
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, tensor in sorted(module.state_dict().items()):
+            values = tensor.detach().cpu().contiguous()
+            digest.update(f"{name} {list(values.shape)} {values.dtype}".encode())
+            digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    libraries = (of_diffusers, of_transformers)
+    levels = [library.get_verbosity() for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, level in zip(libraries, levels, strict=True):
+            library.set_verbosity(level)
+            library.enable_progress_bar()
+
+
+def _split(where: str) -> tuple[str, str]:
+    parts = where.strip("/").split("/")
+    if where.startswith(("/", ".", "~")) or len(parts) < 2:
+        raise UserError(
+            f"weights={where}: there is no such folder; give a folder, or a hub id as "
+            "ORGANISATION/NAME"
+        )
+    return "/".join(parts[:2]), "/".join(parts[2:])
+
+
+def _brief(error: Exception) -> str:
+    return one_line(error)[:160]

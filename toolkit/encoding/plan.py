@@ -1,0 +1,66 @@
+"""Which samples of which shards a query wants encoded, and which of them are there already."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.compute as pc
+
+from toolkit.core.errors import UserError
+from toolkit.store.catalog import Catalog
+from toolkit.store.layout import Layout
+from toolkit.store.manifest import read_manifest
+from toolkit.store.tensors import read_rows
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard to encode. rows: of its manifest, all of them; wanted: keys of those to encode."""
+
+    dataset: str
+    stem: str
+    rows: tuple[dict[str, Any], ...]
+    wanted: frozenset[str]
+
+
+def shards_of(catalog: Catalog, condition: str) -> list[tuple[str, str, int]]:
+    """(dataset, stem, samples) of each shard in which a checked condition holds somewhere."""
+    found = catalog.rows(
+        f"SELECT dataset, shard, count(*) FROM samples WHERE status = 'ok' AND ({condition}\n) "
+        "GROUP BY ALL ORDER BY ALL"
+    )
+    return [(dataset, stem, count) for dataset, stem, count in found]
+
+
+def tasks(
+    catalog: Catalog, condition: str, shards: list[tuple[str, str, int]], name: str, recipe: str
+) -> Iterator[ShardTask | int]:
+    """The shards that are still to be encoded; for one that is there, how many samples it holds.
+
+    Samples that an earlier query asked for are asked for again where a shard is encoded anew, so
+    that a second query adds to the first.
+    """
+    for dataset, stem, count in shards:
+        wanted = _wanted(catalog, condition, dataset, stem)
+        there = _there(catalog.layout, dataset, stem, name, recipe)
+        if wanted <= there:
+            yield count
+            continue
+        columns = ["key", "status", "caption", "members"]
+        rows = read_manifest(catalog.layout.manifest_named(dataset, stem), columns)
+        yield ShardTask(dataset, stem, tuple(rows), frozenset(wanted | there))
+
+
+def _wanted(catalog: Catalog, condition: str, dataset: str, stem: str) -> set[str]:
+    file = catalog.file_of(dataset, stem)
+    sql = f"SELECT key FROM {file} AS samples WHERE status = 'ok' AND ({condition}\n)"
+    return {key for (key,) in catalog.rows(sql)}
+
+
+def _there(layout: Layout, dataset: str, stem: str, name: str, recipe: str) -> set[str]:
+    """Keys of the samples that a shard's sidecar answers for; none if it has to be made anew."""
+    try:
+        table = read_rows(layout, dataset, stem, name, recipe)
+    except UserError:
+        return set()
+    return set(table.filter(pc.is_valid(table["pictures"]))["key"].to_pylist())

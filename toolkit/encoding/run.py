@@ -1,0 +1,260 @@
+"""Encodes shard after shard and writes their sidecars; what is there already stays."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from toolkit.core.errors import UserError
+from toolkit.core.files import held, make_folder
+from toolkit.core.progress import Progress
+from toolkit.encoding.inputs import (
+    Inputs,
+    Item,
+    PictureReader,
+    ahead,
+    batches,
+    caption_of,
+    pictures_of,
+)
+from toolkit.encoding.plan import ShardTask, shards_of, tasks
+from toolkit.store.catalog import Catalog
+from toolkit.store.sidecar import sidecar_path
+from toolkit.store.tensors import (
+    FLIPPED,
+    Encoded,
+    Recipe,
+    Tensor,
+    read_recipe,
+    recipe_path,
+    tensors_path,
+    write_empty,
+    write_recipe,
+    write_tensors,
+)
+
+Encode = Callable[[Any], list[dict[str, np.ndarray]]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be encoded. name: of the sidecar; condition: checked SQL; encode: a batch to one
+    dictionary of arrays for each of its items; reads: picture or caption; size, fit: of pictures;
+    workers: threads that decode; rank, world: this process among all that share the work;
+    overwrite: whether a sidecar that was made in another way is replaced; empty: what the empty
+    caption is encoded as, by output."""
+
+    name: str
+    recipe: Recipe
+    condition: str
+    reads: str
+    encode: Encode
+    batch_size: int
+    size: int = 0
+    fit: Any = "crop"
+    workers: int = 2
+    rank: int = 0
+    world: int = 1
+    overwrite: bool = False
+    empty: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass
+class Summary:
+    """What came of it. num_encoded: samples; num_kept: those that were there; causes: of those that
+    could not be encoded."""
+
+    num_encoded: int = 0
+    num_kept: int = 0
+    num_shards: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+
+def encode(catalog: Catalog, job: Job) -> Summary:
+    """Writes the sidecar of each shard in which the condition holds somewhere.
+
+    Raises UserError: nothing to encode, a sidecar of that name made in another way, another process
+    at work, a shard that is damaged or cannot be read.
+    """
+    layout, summary = catalog.layout, Summary()
+    shards = shards_of(catalog, job.condition)
+    if not shards:
+        raise UserError("no sample fits: nothing to encode")
+    datasets = sorted({dataset for dataset, _, _ in shards})
+    for dataset in datasets if not job.overwrite else ():
+        _refuse_other(catalog, dataset, job)
+    mine = shards[job.rank :: job.world]
+    start = time.monotonic()
+    with ExitStack() as stack:
+        for dataset in datasets:
+            write_recipe(layout, dataset, job.name, job.recipe)
+            write_empty(layout, dataset, job.name, job.empty)
+            lock = recipe_path(layout, dataset, job.name).with_name(f".encode-{job.rank}.lock")
+            lock.touch()
+            stack.enter_context(held(lock, f"another process encodes {job.name} of {dataset}"))
+        progress = stack.enter_context(
+            Progress(sum(count for *_, count in mine), f"encode {job.name}", "samples")
+        )
+
+        def todo() -> Iterator[ShardTask]:
+            for task in tasks(catalog, job.condition, mine, job.name, job.recipe.sha256):
+                if isinstance(task, int):
+                    summary.num_kept += task
+                    progress.advance(task)
+                else:
+                    yield task
+
+        for task, inputs in groupby(_inputs(catalog, job, todo()), lambda made: made.task):
+            _remove_leftovers(layout, task, job.name)
+            samples = encoded_samples(task, inputs, job)
+            counted = _counted(samples, task, summary, progress)
+            write_tensors(layout, task.dataset, task.stem, job.name, job.recipe.sha256, counted)
+            summary.num_shards += 1
+    summary.seconds = time.monotonic() - start
+    return summary
+
+
+def encoded_samples(task: ShardTask, inputs: Iterator[Inputs], job: Job) -> Iterator[Encoded]:
+    """One for each row of the shard's manifest, from batches of what is wanted of it."""
+    items_of = pictures_of if job.reads == "picture" else caption_of
+    results = (
+        (item, tensors, made.problems.get(item.key))
+        for made in inputs
+        for item, tensors in zip(made.items, job.encode(made.values), strict=True)
+    )
+    for row in task.rows:
+        if row["status"] != "ok" or row["key"] not in task.wanted:
+            yield Encoded(row["key"])
+            continue
+        found = [next(results) for _ in items_of(row)]
+        pictures = tuple(item.picture for item, *_ in found)
+        problem = next((p for _, _, p in found if p), None) or _not_finite(found)
+        if problem:
+            yield Encoded(row["key"], pictures, (), *problem)
+            continue
+        tensors = [
+            _tensor(item, name, a) for item, arrays, _ in found for name, a in arrays.items()
+        ]
+        yield Encoded(row["key"], pictures, tuple(tensors))
+
+
+def encode_pictures(encoder: Any, outputs: Sequence[str], dtype: str, flip: bool) -> Encode:
+    """A function for `Job.encode` of uint8 [N,3,S,S]. flip: encodes mirrored pictures as well."""
+
+    def encode_batch(values: np.ndarray) -> list[dict[str, np.ndarray]]:
+        pixels = torch.from_numpy(values)
+        found = _chosen(encoder.encode(pixels), outputs)
+        if flip:
+            mirrored = _chosen(encoder.encode(pixels.flip(-1)), outputs)
+            found |= {name + FLIPPED: values for name, values in mirrored.items()}
+        arrays = {name: stored(values, dtype) for name, values in found.items()}
+        return [{name: a[i] for name, a in arrays.items()} for i in range(len(pixels))]
+
+    return encode_batch
+
+
+def encode_captions(encoder: Any, outputs: Sequence[str], dtype: str) -> Encode:
+    """A function for `Job.encode` of texts."""
+
+    def encode_batch(texts: Sequence[str]) -> list[dict[str, np.ndarray]]:
+        found = _chosen(encoder.encode(texts), outputs)
+        return [
+            {name: stored(values[i], dtype) for name, values in found.items()}
+            for i in range(len(texts))
+        ]
+
+    return encode_batch
+
+
+def stored(values: torch.Tensor, dtype: str) -> np.ndarray:
+    """A tensor as it is stored: whole numbers as they are, others as `dtype`. Raises UserError for
+    a value that does not fit."""
+    if not values.is_floating_point():
+        return values.cpu().numpy()
+    full = values.cpu().numpy()
+    with np.errstate(over="ignore"):
+        found = full.astype(dtype)
+    if (np.isinf(found) & np.isfinite(full)).any():
+        raise UserError(f"a value is too large for {dtype}: store --dtype=float32")
+    return found
+
+
+def _inputs(catalog: Catalog, job: Job, todo: Iterator[ShardTask]) -> Iterator[Inputs]:
+    found = batches(todo, job.reads, job.batch_size)
+    if job.reads == "caption":
+        return (Inputs(task, items) for task, items in found)
+    reader = PictureReader(catalog.layout, job.size, job.fit)
+    return ahead((partial(reader.read, task, items) for task, items in found), job.workers)
+
+
+def _counted(
+    samples: Iterator[Encoded], task: ShardTask, summary: Summary, progress: Progress
+) -> Iterator[Encoded]:
+    for sample in samples:
+        if sample.cause:
+            summary.causes[sample.cause] += 1
+        if sample.tensors:
+            summary.num_encoded += 1
+        if sample.tensors or sample.cause:
+            progress.advance()
+        yield sample
+
+
+def _tensor(item: Item, output: str, values: np.ndarray) -> Tensor:
+    ext = f"{item.prefix}.{output}" if item.prefix else output
+    return Tensor(output, item.picture, ext, values)
+
+
+def _not_finite(found: list[tuple[Item, dict[str, np.ndarray], Any]]) -> tuple[str, str] | None:
+    for _, arrays, _ in found:
+        for name, values in arrays.items():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                return "not_finite", f"{name} holds values that are not finite"
+    return None
+
+
+def _chosen(found: dict[str, Any], outputs: Sequence[str]) -> dict[str, Any]:
+    return {name: found[name] for name in outputs}
+
+
+def _refuse_other(catalog: Catalog, dataset: str, job: Job) -> None:
+    path = recipe_path(catalog.layout, dataset, job.name)
+    if not path.is_file():
+        return
+    there, wanted = read_recipe(catalog.layout, dataset, job.name).values(), job.recipe.values()
+    differ = [
+        f"{part}.{name}" if part else name
+        for part, before, now in (
+            ("", there, wanted),
+            ("encoder", there["encoder"], wanted["encoder"]),
+            ("settings", there["settings"], wanted["settings"]),
+        )
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name) and not isinstance(now.get(name), dict)
+    ]
+    if differ:
+        raise UserError(
+            f"{dataset} has a sidecar {job.name} that was made in another way ({', '.join(differ)}"
+            " differ): choose another --sidecar=NAME, or --overwrite"
+        )
+
+
+def _remove_leftovers(layout: Any, task: ShardTask, name: str) -> None:
+    """Temporary files of a process that was killed; a shard is one process's own."""
+    paths: tuple[Path, ...] = (
+        tensors_path(layout, task.dataset, task.stem, name),
+        sidecar_path(layout, task.dataset, task.stem, name),
+    )
+    for path in paths:
+        make_folder(path.parent)
+        for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+            leftover.unlink(missing_ok=True)

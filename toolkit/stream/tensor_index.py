@@ -1,0 +1,166 @@
+"""Where the tensors of a sidecar lie: an index over all shards in use, compiled once and mapped
+into memory, so that a million samples take none of it."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from toolkit.core.errors import UserError
+from toolkit.core.files import atomic_path, make_folder
+from toolkit.store.layout import Layout
+from toolkit.store.selection import Selection, selections_folder
+from toolkit.store.tensors import FLIPPED, read_rows, tensors_path
+
+_SHIFT = 40  # bits of an offset in a place: tars of up to a terabyte
+_COLUMNS = ("place", "plain", "flipped", "size", "cause")
+Used = Mapping[tuple[Layout, str], Sequence[str]]  # data folders and dataset to its shards
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a picture's tensor lies. plain, flipped: offset in the tar; size: in bytes, 0 where
+    there is none; cause: why not."""
+
+    tar: str
+    plain: int
+    flipped: int
+    size: int
+    cause: str
+
+
+class TensorIndex:
+    """An open index. dtype, shape: of the tensors; the first dimension is the largest there is."""
+
+    def __init__(self, path: Path):
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        facts = json.loads(table.schema.metadata[b"tessera"])
+        self.dtype, self.shape = np.dtype(facts["dtype"]), tuple(facts["shape"])
+        self._tars, self._causes = facts["tars"], facts["causes"]
+        self._numbers = {path: number for number, path in enumerate(facts["shards"])}
+        self._columns = {
+            name: np.asarray(table.column(name).chunk(0).to_numpy()) for name in _COLUMNS
+        }
+
+    def find(self, shard: str, picture: int) -> Found | None:
+        """What is known of the picture at an offset of a shard; None where nothing is."""
+        number = self._numbers.get(shard, -1)
+        place, places = (number << _SHIFT) | picture, self._columns["place"]
+        row = int(np.searchsorted(places, place))
+        if row == len(places) or places[row] != place:
+            return None
+        plain, flipped, size, cause = (int(self._columns[name][row]) for name in _COLUMNS[1:])
+        return Found(self._tars[number], plain, flipped, size, self._causes[cause])
+
+    def lacking(self, selection: Selection, role: str) -> tuple[int, int]:
+        """(pictures of a role that nothing is known of, pictures of that role)."""
+        shards, offsets = (
+            np.asarray(selection.table.column(f"{role}_{name}").to_numpy())
+            for name in ("shard", "offset")
+        )
+        there = shards >= 0
+        numbers = np.array([self._numbers.get(str(p), -1) for p in selection.shards] or [-1])
+        wanted = (numbers[shards[there]] << _SHIFT) | offsets[there]
+        places = self._columns["place"]
+        rows = np.searchsorted(places, wanted).clip(max=max(0, len(places) - 1))
+        unknown = wanted if not len(places) else wanted[places[rows] != wanted]
+        return len(unknown), int(there.sum())
+
+    def largest(self) -> int:
+        """Bytes of the largest tensor."""
+        return int(self._columns["size"].max(initial=0))
+
+
+def used_shards(sources: Iterable[tuple[Selection, str]]) -> Used:
+    """The shards from which the pictures of each selection's role come."""
+    found: dict[tuple[Layout, str], set[str]] = {}
+    for selection, role in sources:
+        shards = np.unique(np.asarray(selection.table.column(f"{role}_shard").to_numpy()))
+        for number in shards[shards >= 0].tolist():
+            path = selection.shards[number]
+            found.setdefault((selection.layout, path.parent.name), set()).add(path.stem)
+    return {place: sorted(stems) for place, stems in sorted(found.items(), key=str)}
+
+
+def open_index(
+    used: Used, sidecar: str, recipe: str, output: str, cache: Path | None = None
+) -> TensorIndex:
+    """The index of one output of a sidecar. recipe: hash of how it is made.
+
+    Raises UserError: a sidecar that is missing, stale, or made in different ways.
+    """
+    shards = [
+        (layout, dataset, stem, read_rows(layout, dataset, stem, sidecar, recipe))
+        for (layout, dataset), stems in used.items()
+        for stem in stems
+    ]
+    text = [
+        [str(layout.shards.absolute()), dataset, stem, str(rows.schema.metadata)]
+        for layout, dataset, stem, rows in shards
+    ]
+    identity = hashlib.sha256(json.dumps([recipe, output, text]).encode()).hexdigest()
+    folder = make_folder(cache or selections_folder(next(iter(used))[0]))
+    path = folder / f"{sidecar}-{identity[:16]}.arrow"
+    if not path.is_file():
+        _compile(shards, sidecar, output, path)
+    return TensorIndex(path)
+
+
+def _compile(
+    shards: Sequence[tuple[Layout, str, str, pa.Table]], sidecar: str, output: str, path: Path
+) -> None:
+    causes, arrays, parts = [""], set[str](), []
+    for number, (*_, table) in enumerate(shards):
+        rows = np.concatenate([_encoded(table, output, arrays), *_failed(table, causes)])
+        rows[:, 0] |= number << _SHIFT
+        parts.append(rows[np.argsort(rows[:, 0], kind="stable")])
+    dtypes, shapes = zip(*map(_parsed, sorted(arrays)), strict=True) if arrays else ((), ())
+    if len(set(dtypes)) != 1 or len({shape[1:] for shape in shapes}) != 1:
+        raise UserError(f"{sidecar} holds no tensors {output} of one kind: {arrays or 'none'}")
+    places = [(layout, dataset, stem) for layout, dataset, stem, _ in shards]
+    facts = {
+        "shards": [str(layout.tar_named(name, stem)) for layout, name, stem in places],
+        "tars": [str(tensors_path(*place, sidecar)) for place in places],
+        "causes": causes, "dtype": dtypes[0], "shape": max(shapes),
+    }  # fmt: skip
+    columns = np.concatenate(parts).T
+    found = pa.table({n: pa.array(c) for n, c in zip(_COLUMNS, columns, strict=True)})
+    found = found.replace_schema_metadata({"tessera": json.dumps(facts)})
+    with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), found.schema) as writer:
+        writer.write_table(found)
+
+
+def _encoded(table: pa.Table, output: str, arrays: set[str]) -> np.ndarray:
+    flat = pc.list_flatten(table["tensors"]).combine_chunks()
+    plain, mirrored = (
+        flat.filter(pc.equal(flat.field("output"), name)) for name in (output, output + FLIPPED)
+    )
+    arrays.update(pc.unique(plain.field("array")).to_pylist())
+    rows = np.zeros((len(plain), len(_COLUMNS)), np.int64)
+    for column, name in enumerate(("picture", "offset", "offset", "size")):
+        rows[:, column] = plain.field(name).to_numpy()
+    if len(mirrored):
+        rows[:, 2] = mirrored.field("offset").to_numpy()
+    return rows
+
+
+def _failed(table: pa.Table, causes: list[str]) -> Iterator[np.ndarray]:
+    failed = table.filter(pc.is_valid(table["cause"])).select(["cause", "pictures"])
+    for row in failed.to_pylist():
+        if row["cause"] not in causes:
+            causes.append(row["cause"])
+        rows = np.zeros((len(row["pictures"]), len(_COLUMNS)), np.int64)
+        rows[:, 0], rows[:, 4] = row["pictures"], causes.index(row["cause"])
+        yield rows
+
+
+def _parsed(array: str) -> tuple[str, tuple[int, ...]]:
+    """`float16[4,64,64]` as its parts."""
+    dtype, shape = re.fullmatch(r"(\w+)\[([\d,]*)\]", array).groups()  # type: ignore[union-attr]
+    return dtype, tuple(map(int, shape.split(",")))

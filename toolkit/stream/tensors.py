@@ -1,0 +1,144 @@
+"""Sidecar tensors in the stream, in the place of pictures and captions or beside them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from toolkit.core.errors import UserError
+from toolkit.store.selection import Selection
+from toolkit.store.tensors import read_empty, read_recipe
+from toolkit.stream.augment import Augment
+from toolkit.stream.coalesce import Piece
+from toolkit.stream.tensor_index import open_index, used_shards
+
+
+class TensorReader:
+    """A `FeatureReader` of one output of a sidecar.
+
+    Tokens are padded to the encoder's full length, so that shapes do not change from batch to
+    batch. Where a caption is dropped, the encoding of the empty text stands in its place.
+
+    Args:
+        name: of the feature in batches.
+        role: of the pictures that the tensors belong to; captions belong to the target.
+        sidecar: its name.
+        selections: all whose samples may be asked for.
+        pool: of partners, whose targets are shown as styles.
+        output: the encoder's output; the sidecar's first otherwise.
+        cache: folder for the index; that of the selections otherwise.
+
+    Raises:
+        UserError: a sidecar that is missing, stale or made in different ways; samples that it does
+            not answer for.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        role: str,
+        sidecar: str,
+        selections: Sequence[Selection],
+        output: str | None = None,
+        pool: Selection | None = None,
+        cache: Path | None = None,
+    ):
+        self.name, self.role, self.sidecar = name, role, sidecar
+        sources = [(selection, role) for selection in selections if role in selection.roles]
+        sources += [(pool, "target")] if pool else []
+        used = used_shards(sources)
+        if not used:
+            raise UserError(
+                f"no selection has pictures in the role {role}, so {name} has no tensors"
+            )
+        recipes = {place: read_recipe(*place, sidecar) for place in used}
+        if len({recipe.sha256 for recipe in recipes.values()}) > 1:
+            datasets = ", ".join(sorted(dataset for _, dataset in recipes))
+            raise UserError(f"the sidecars {sidecar} of {datasets} were made in different ways")
+        place, self._recipe = next(iter(recipes.items()))
+        self.output = output or self._recipe.outputs[0]
+        if self.output not in self._recipe.outputs:
+            known = ", ".join(self._recipe.outputs)
+            raise UserError(f"the sidecar {sidecar} has no output {self.output!r}: it has {known}")
+        self._index = open_index(used, sidecar, self._recipe.sha256, self.output, cache)
+        self._length = self._recipe.encoder.get("length") if self.output == "tokens" else None
+        self._empty = read_empty(*place, sidecar, self.output)
+        for selection, its_role in sources:
+            lacking, count = self._index.lacking(selection, its_role)
+            if lacking:
+                raise UserError(
+                    f"{lacking} of {count} samples of {selection.name} are not in the sidecar "
+                    f"{sidecar}: encode a wider query, what is there stays"
+                )
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Which output of which sidecar, and how it was made."""
+        return {"role": self.role, "output": self.output, "recipe": self._recipe.sha256}
+
+    def check(self, augment: Augment) -> None:
+        """As `FeatureReader` has it."""
+        if self.output != "latent":  # embeddings and tokens need not follow each cut
+            return
+        if augment.crop != "center":
+            raise UserError(
+                f"crop={augment.crop}: {self.sidecar} holds latents of one cut, random ones need "
+                "pixels"
+            )
+        if augment.flip and not self._has_flipped:
+            raise UserError(
+                f"flip={augment.flip}: {self.sidecar} has no mirrored latents, encode with --flip"
+            )
+
+    def locate(
+        self, pictures: Sequence[Piece | None], flipped: Sequence[bool]
+    ) -> list[Piece | str | None]:
+        """As `FeatureReader` has it."""
+        return [
+            piece and self._located(piece, is_flipped and self._has_flipped)
+            for piece, is_flipped in zip(pictures, flipped, strict=True)
+        ]
+
+    def largest(self) -> int:
+        """Bytes of the largest tensor."""
+        return self._index.largest()
+
+    def stack(
+        self, data: Sequence[bytes | None], dropped: Sequence[bool]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `FeatureReader` has it."""
+        first, *tail = self._index.shape
+        length = self._length or first
+        values = np.zeros((len(data), length, *tail), self._index.dtype)
+        mask = np.zeros((len(data), length), np.bool_)
+        for row, there, bytes_, is_dropped in zip(values, mask, data, dropped, strict=True):
+            if bytes_ is None:
+                continue
+            array = self._array(bytes_)
+            if is_dropped and self._empty is not None:
+                array = self._empty
+            row[: len(array)], there[: len(array)] = array, True
+        present = mask if self._length else mask.any(axis=1)
+        return torch.from_numpy(values), torch.from_numpy(present)
+
+    @property
+    def _has_flipped(self) -> bool:
+        return bool(self._recipe.settings.get("flip"))
+
+    def _located(self, piece: Piece, is_flipped: bool) -> Piece | str:
+        found = self._index.find(piece.path, piece.offset)
+        if found is None:
+            return f"{self.sidecar} does not have it"
+        if not found.size:
+            return f"not encoded, {found.cause}"
+        offset = found.flipped if is_flipped else found.plain
+        return Piece(found.tar, offset, found.size, self.role, piece.key)
+
+    def _array(self, data: bytes) -> np.ndarray:
+        """The array of a file in numpy's format; dtype and all dimensions but one are known."""
+        start = 10 + int.from_bytes(data[8:10], "little")
+        return np.frombuffer(data, self._index.dtype, offset=start).reshape(
+            -1, *self._index.shape[1:]
+        )
