@@ -27,6 +27,8 @@ from toolkit.core.records import Link, Record, Ref
 from toolkit.packing.dataset import pack
 from toolkit.sources.folder import open_source
 from toolkit.store.layout import Layout
+from toolkit.store.manifest import read_manifest, write_manifest
+from toolkit.store.samples import SampleReader
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -211,6 +213,31 @@ def triplets(_triplets_origin: Layout, tmp_path: Path) -> Layout:
     ):
         shutil.copytree(origin, tmp_path / "triplets" / name)
     return Layout(tmp_path / "triplets" / "shards", tmp_path / "triplets" / "manifests")
+
+
+@pytest.fixture
+def spoil() -> Callable[..., None]:
+    """`spoil(layout, "photos", "photo0")` overwrites a picture inside its tar. as_packed: the
+    manifest says that it was packed like that, as `--check=headers` lets happen; otherwise it is
+    bit rot."""
+
+    def start(layout: Layout, dataset: str, key: str, as_packed: bool = True) -> None:
+        shard = SampleReader(layout, dataset).row(key)["shard"]
+        manifest = layout.manifest_named(dataset, shard)
+        rows = read_manifest(manifest)
+        member = next(row for row in rows if row["key"] == key)["members"][0]
+        with open(layout.tar_named(dataset, shard), "r+b") as file:
+            file.seek(member["offset"])
+            data = bytearray(file.read(member["size"]))
+            first, last = len(data) // 4, len(data) * 3 // 4
+            data[first:last] = bytes(last - first)
+            file.seek(member["offset"])
+            file.write(data)
+        if as_packed:
+            member["sha256"] = hashlib.sha256(data).hexdigest()
+            write_manifest(manifest, rows, "f", "00")
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -228,7 +228,7 @@ def _chosen(found: dict[str, Any], outputs: Sequence[str]) -> dict[str, Any]:
 
 def _refuse_other(catalog: Catalog, dataset: str, job: Job) -> None:
     path = recipe_path(catalog.layout, dataset, job.name)
-    if not path.is_file():
+    if not any(path.parent.glob("*-??????.parquet")):  # begun, but nothing came of it
         return
     there, wanted = read_recipe(catalog.layout, dataset, job.name).values(), job.recipe.values()
     differ = [

@@ -1,6 +1,5 @@
 """Loaders over four small linked datasets, and a picture in a tar that is made unusable."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,6 @@ from typing import Any
 import pytest
 
 from toolkit.store.layout import Layout
-from toolkit.store.manifest import read_manifest, write_manifest
-from toolkit.store.samples import SampleReader
 from toolkit.store.selection import Selection, select
 from toolkit.stream.loader import Loader
 
@@ -56,28 +53,3 @@ def opened(choose: Choose, triplets: Layout) -> Iterator[Open]:
     yield start
     for loader in loaders:
         loader.close()
-
-
-@pytest.fixture
-def spoil() -> Callable[..., None]:
-    """`spoil(layout, "photos", "photo0")` overwrites a picture inside its tar. as_packed: the
-    manifest says that it was packed like that, as `--check=headers` lets happen; otherwise it is
-    bit rot."""
-
-    def start(layout: Layout, dataset: str, key: str, as_packed: bool = True) -> None:
-        shard = SampleReader(layout, dataset).row(key)["shard"]
-        manifest = layout.manifest_named(dataset, shard)
-        rows = read_manifest(manifest)
-        member = next(row for row in rows if row["key"] == key)["members"][0]
-        with open(layout.tar_named(dataset, shard), "r+b") as file:
-            file.seek(member["offset"])
-            data = bytearray(file.read(member["size"]))
-            first, last = len(data) // 4, len(data) * 3 // 4
-            data[first:last] = bytes(last - first)
-            file.seek(member["offset"])
-            file.write(data)
-        if as_packed:
-            member["sha256"] = hashlib.sha256(data).hexdigest()
-            write_manifest(manifest, rows, "f", "00")
-
-    return start
