@@ -220,7 +220,7 @@ def test_random_cuts_and_flips_without_mirrored_latents_are_refused(
 def test_missing_stale_and_partial_sidecars_are_refused(
     encoded: Encode, latents: Any, triplets: Layout
 ) -> None:
-    with pytest.raises(UserError, match="targets has no sidecar latents: make it with python -m"):
+    with pytest.raises(UserError, match="circles has no sidecar latents: make it with python -m"):
         latents()
     encoded(where="style='Cubism' or dataset <> 'targets'")
     with pytest.raises(UserError, match="6 of 13 samples of main are not in the sidecar latents"):
