@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.core.errors import UserError, one_line
+from toolkit.store.attached import Attached, find_attached, joined
 from toolkit.store.card import read_card
 from toolkit.store.expressions import check_expression, columns_of
 from toolkit.store.layout import Layout
@@ -38,7 +39,8 @@ class Catalog:
         self.con.execute(f"SET allowed_directories=[{_quote(folder)}]")
         self.con.execute("SET enable_external_access=false")
         self._place = Layout(layout.shards, folder)
-        self._guard(f"CREATE TEMP VIEW samples AS SELECT * FROM {self.files_of(self.datasets)}")
+        self.attached: dict[str, Attached] = {}
+        self._show_samples()
         self.con.execute("SET lock_configuration=true")
 
     def _choose(self, datasets: list[str] | None) -> list[str]:
@@ -49,8 +51,17 @@ class Catalog:
         return list(dict.fromkeys(datasets or known))
 
     def expression(self, text: str, what: str, aggregates: bool = False) -> str:
-        """Returns `text` if it is one harmless expression. Raises UserError."""
-        return check_expression(self.con, text, what, aggregates)
+        """Returns `text` if it is one harmless expression. Raises UserError.
+
+        Where it names columns of sidecars, these are columns of `samples` from then on.
+        """
+        checked = check_expression(self.con, text, what, aggregates)
+        names = self.columns_of(checked)
+        found = find_attached(self._place, self.datasets, names, self.attached)
+        if found:
+            self.attached |= {attached.name: attached for attached in found}
+            self._show_samples()
+        return checked
 
     def condition(self, text: str) -> str:
         """Returns `text` if it is one harmless condition; `true` if it is empty. Raises
@@ -62,13 +73,14 @@ class Catalog:
         return checked
 
     def files_of(self, datasets: Sequence[str]) -> str:
-        """SQL for the rows of some datasets only, of all columns."""
+        """SQL for the rows of some datasets only, of all columns, as they lie in the manifests."""
         files = [path for name in datasets for path in self._place.manifests_of(name)]
-        return f"read_parquet([{', '.join(map(_quote, files))}])"
+        return joined(f"read_parquet([{', '.join(map(_quote, files))}])", self.attached)
 
     def file_of(self, dataset: str, stem: str) -> str:
         """SQL for the rows of one shard, of all columns."""
-        return f"read_parquet({_quote(self._place.manifest_named(dataset, stem))})"
+        file = _quote(self._place.manifest_named(dataset, stem))
+        return joined(f"read_parquet([{file}])", self.attached)
 
     def columns_of(self, text: str) -> frozenset[str]:
         """Names of the columns that a checked expression reads."""
@@ -86,6 +98,10 @@ class Catalog:
             return self.con.sql(sql).to_arrow_table()
         except duckdb.Error as error:
             raise UserError(explain(error, self.datasets)) from None
+
+    def _show_samples(self) -> None:
+        rows = self.files_of(self.datasets)
+        self._guard(f"CREATE OR REPLACE TEMP VIEW samples AS SELECT * FROM {rows}")
 
     def _guard(self, sql: str) -> Any:
         import duckdb

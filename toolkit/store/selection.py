@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from toolkit.core.errors import UserError
 from toolkit.core.files import make_folder
+from toolkit.store.attached import attached_sha256
 from toolkit.store.card import read_card, root_sha256
 from toolkit.store.catalog import Catalog
 from toolkit.store.compile import compile_table
@@ -110,7 +111,7 @@ def select(
     checked = [catalog.condition(text) for text in texts]
     condition = " AND ".join(f"({text}\n)" for text in checked)
     linked = [p for p in read_card(layout, dataset)["parents"] if p in catalog.datasets]
-    identity = _identity(layout, linked, dataset, condition)
+    identity = _identity(catalog, linked, dataset, condition)
     folder = make_folder(cache or selections_folder(layout))
     path = folder / f"{name}-{identity[:16]}.arrow"
     if not _is_whole(path):
@@ -154,7 +155,8 @@ def selections_folder(layout: Layout) -> Path:
     return Path(tempfile.gettempdir()) / f"tessera-selections-{getpass.getuser()}"
 
 
-def _identity(layout: Layout, linked: list[str], dataset: str, condition: str) -> str:
-    used = {name: root_sha256(layout, name) for name in sorted({dataset, *linked})}
-    text = to_json([FORMAT_VERSION, dataset, condition, used])
+def _identity(catalog: Catalog, linked: list[str], dataset: str, condition: str) -> str:
+    used = {name: root_sha256(catalog.layout, name) for name in sorted({dataset, *linked})}
+    sidecars = attached_sha256(catalog.attached)
+    text = to_json([FORMAT_VERSION, dataset, condition, used, *([sidecars] if sidecars else [])])
     return hashlib.sha256(text.encode()).hexdigest()
