@@ -15,7 +15,7 @@ from toolkit.core import command
 from toolkit.core.errors import UserError
 from toolkit.core.files import write_atomic
 from toolkit.store.card import root_sha256
-from toolkit.store.layout import Layout
+from toolkit.store.layout import local_layout
 
 ROLES = ("content", "style", "target")
 
@@ -44,7 +44,7 @@ def main(
     if not summary_path.is_file():
         raise UserError(f"the run is not scored yet: python -m eval.run --run={run}")
     summary = json.loads(summary_path.read_text("utf-8"))
-    layout = Layout(shards, manifests)
+    layout = local_layout(shards, manifests)
     if outputs.dataset not in layout.datasets():
         raise UserError(f"the pictures are gone: python -m train.stylize --run={run} makes them")
     if summary["root_sha256"] != root_sha256(layout, outputs.dataset):

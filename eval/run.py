@@ -22,7 +22,7 @@ from toolkit.core.files import make_folder, write_atomic
 from toolkit.core.progress import Progress
 from toolkit.core.show import show
 from toolkit.store.card import root_sha256
-from toolkit.store.layout import Layout
+from toolkit.store.layout import Layout, local_layout
 
 SIDECAR = "scores"
 
@@ -46,7 +46,7 @@ def main(
     """
     from eval.bridge import outputs_of
 
-    layout = Layout(shards, manifests)
+    layout = local_layout(shards, manifests)
     usable, missing = _open(metrics)
     outputs = outputs_of(run)
     if outputs.dataset not in layout.datasets():

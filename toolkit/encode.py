@@ -14,7 +14,7 @@ from toolkit.core.checks import at_least
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
 from toolkit.store.catalog import Catalog, print_gaps, without_rehearsals
-from toolkit.store.layout import Layout
+from toolkit.store.layout import local_layout
 
 
 def main(
@@ -65,7 +65,7 @@ def main(
     """
     at_least(1, batch_size=batch_size, workers=workers)
     at_least(0, target_size=target_size, threads=threads)
-    layout = Layout(shards, manifests)
+    layout = local_layout(shards, manifests)
     catalog = Catalog(layout, list(datasets) if datasets else without_rehearsals(layout))
     print_gaps(catalog)
     condition = catalog.condition(where)

@@ -14,6 +14,7 @@ from toolkit.core.errors import UserError
 from toolkit.core.show import show as show_rows
 from toolkit.store.catalog import Catalog, print_gaps
 from toolkit.store.layout import Layout
+from toolkit.store.mirror import open_layout
 
 Format = Literal["table", "json", "csv"]
 
@@ -33,7 +34,7 @@ def ls(
         manifests: folder of the manifests.
         format: table, json or csv.
     """
-    layout = Layout(shards, manifests)
+    layout = open_layout(shards, manifests)
     catalog = Catalog(layout, [dataset] if dataset else None)
     print_gaps(catalog)
     unit = "shard" if dataset else "dataset"
@@ -66,7 +67,7 @@ def show(
     """
     from toolkit.store.samples import SampleReader
 
-    layout = Layout(shards, manifests)
+    layout = open_layout(shards, manifests)
     dataset, slash, key = sample.partition("/")
     if not slash:
         raise UserError(
@@ -120,7 +121,7 @@ def stats(
         manifests: folder of the manifests.
         format: table, json or csv.
     """
-    catalog = Catalog(Layout(shards, manifests), list(datasets) if datasets else None)
+    catalog = Catalog(open_layout(shards, manifests), list(datasets) if datasets else None)
     print_gaps(catalog)
     condition = catalog.expression(where.strip() or "true", "where")
     columns = {

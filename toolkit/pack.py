@@ -22,7 +22,7 @@ from toolkit.sources import open_source, source_kinds, source_options
 from toolkit.sources.webdataset import WebDataset
 from toolkit.store.catalog import REHEARSAL
 from toolkit.store.ingest import Policy, parse_policy
-from toolkit.store.layout import Layout
+from toolkit.store.layout import Layout, local_layout
 
 SAMPLE_SAMPLES_PER_SHARD = 64
 SAMPLES_PER_SHARD = 1000
@@ -68,7 +68,7 @@ def main(
         overwrite: replace a dataset of the same name that was packed from other data.
         raw: also write the sample data as loose files below this folder.
     """
-    layout, start = Layout(shards, manifests), time.monotonic()
+    layout, start = local_layout(shards, manifests), time.monotonic()
     jobs = (os.cpu_count() or 1) if jobs is None else jobs
     how = _How(jobs, samples_per_shard, limit, parse_policy(check, reencode), overwrite)
     try:

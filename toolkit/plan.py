@@ -12,7 +12,7 @@ from typing import Literal
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
 from toolkit.core.show import show
-from toolkit.store.layout import Layout
+from toolkit.store.mirror import open_layout
 
 Format = Literal["table", "json", "csv"]
 
@@ -55,7 +55,7 @@ def main(
 
     if batch_size < 1:
         raise UserError(f"--batch_size={batch_size}: takes 1 or more")
-    weights, selections = tasks_of(mix, main, where, split, Layout(shards, manifests))
+    weights, selections = tasks_of(mix, main, where, split, open_layout(shards, manifests))
     costs = [cost_of(selections, weights, batch_size, seed, size, roles or None) for size in block]
     rows = [
         (

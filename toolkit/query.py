@@ -14,7 +14,7 @@ from toolkit.core.command import run
 from toolkit.core.errors import UserError, one_line
 from toolkit.core.show import show
 from toolkit.store.catalog import Catalog, print_gaps, without_rehearsals
-from toolkit.store.layout import Layout
+from toolkit.store.mirror import open_layout
 
 DEFAULT_COLUMNS = "dataset, key, split, style, artist, width, height, caption"
 FAILURE_COLUMNS = "dataset, key, source_id, status, cause, error"
@@ -57,7 +57,7 @@ def main(
             f"--out={out} writes Parquet: name it NAME.parquet and leave --format away; for other "
             "forms write --format=csv > FILE"
         )
-    layout = Layout(shards, manifests)
+    layout = open_layout(shards, manifests)
     catalog = Catalog(layout, list(datasets) if datasets else without_rehearsals(layout))
     print_gaps(catalog)
     condition, all_inputs = _condition(catalog, where)

@@ -22,7 +22,7 @@ from toolkit.store.check import (
     find_orphaned_datasets,
     find_orphans,
 )
-from toolkit.store.layout import Layout
+from toolkit.store.layout import Layout, local_layout
 
 MAX_SHOWN = 10  # problems of one shard
 
@@ -47,7 +47,7 @@ def main(
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
-    layout = Layout(shards, manifests)
+    layout = local_layout(shards, manifests)
     if repair_manifest:
         _repair(layout, dataset)
     has_tars = dataset is not None and any((layout.shards / dataset).glob("*.tar"))

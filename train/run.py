@@ -17,6 +17,7 @@ from toolkit.core.config import describe, to_toml
 from toolkit.core.errors import UserError
 from toolkit.core.files import held, make_folder, write_atomic
 from toolkit.store.layout import Layout
+from toolkit.store.mirror import open_layout
 
 
 def main(
@@ -63,7 +64,7 @@ def main(
     from train.runs import RunFolder, check_run_name, claim, refuse_existing
 
     check_method(method)
-    layout = Layout(shards, manifests)
+    layout = open_layout(shards, manifests)
     folder = RunFolder(runs / check_run_name(name or f"{method}-{Path(config).stem}"))
     changes = dict(overrides)
     named = {

@@ -13,7 +13,7 @@ from typing import Any
 from toolkit.core import command
 from toolkit.core.errors import UserError
 from toolkit.core.files import make_folder, write_atomic
-from toolkit.store.layout import Layout
+from toolkit.store.layout import Layout, local_layout
 
 
 def main(
@@ -76,7 +76,7 @@ def main(
         _one(method, pair, caption, _options(steps, guidance, strength, seed), path)
         print(path)
         return
-    layout = Layout(shards, manifests)
+    layout = local_layout(shards, manifests)
     selection = _select(settings.data, where, layout)
     method, identity = _load(folder, settings, checkpoint)
     options = _options(steps, guidance, strength, seed)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.core.errors import UserError
+from toolkit.core.places import folder
 
 TRUE, FALSE = frozenset({"true", "yes", "1", "on"}), frozenset({"false", "no", "0", "off"})
 
@@ -53,7 +54,7 @@ def _scalar(value: Any, kind: Any, name: str) -> Any:
     if kind is str or kind is Path:
         if isinstance(value, (dict, list)):
             raise UserError(f"{name} takes text, got {type(value).__name__}")
-        return kind(value)
+        return folder(str(value)) if kind is Path else str(value)
     if kind is bool:
         if isinstance(value, bool):
             return value

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.core.errors import UserError
+from toolkit.core.places import is_remote
 from toolkit.store.keys import shard_stem
 
 PACK_FIRST = "run `python -m toolkit.pack` first"
@@ -58,3 +59,15 @@ class Layout:
         if not names:
             raise UserError(f"no packed data in {self.manifests}: {PACK_FIRST}")
         return names
+
+
+def local_layout(shards: Path, manifests: Path) -> Layout:
+    """The data folders for commands that write, or read whole tars. Raises UserError for remote
+    ones."""
+    for place in (shards, manifests):
+        if is_remote(place):
+            raise UserError(
+                f"{place} is remote: this command needs folders of this machine; copy what it "
+                "makes to the store afterwards, for example with aws s3 sync"
+            )
+    return Layout(shards, manifests)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.core.errors import UserError
+from toolkit.core.places import is_remote
 from toolkit.store.images import picture_extension
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import read_manifest
+from toolkit.store.objects import open_objects, retried
 
 _MAX_COMPARED = 100_000  # keys; a second's work
 
@@ -53,6 +55,9 @@ class SampleReader:
 def read_member(layout: Layout, row: dict[str, Any], member: dict[str, Any]) -> bytes:
     """Reads one member's bytes from the shard that `row` names."""
     path = layout.tar_named(row["dataset"], row["shard"])
+    if is_remote(path):
+        objects, offset, size = open_objects(str(path.parent)), member["offset"], member["size"]
+        return retried(lambda: objects.read(path.name, offset, size), f"the shard {path}")
     try:
         with open(path, "rb") as file:
             file.seek(member["offset"])

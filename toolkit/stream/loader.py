@@ -14,6 +14,7 @@ import numpy as np
 
 from toolkit.core.checks import at_least
 from toolkit.core.errors import UserError
+from toolkit.core.places import is_remote
 from toolkit.store.selection import Selection
 from toolkit.stream.assemble import Assembler
 from toolkit.stream.augment import Augment
@@ -21,6 +22,7 @@ from toolkit.stream.coalesce import MAX_READ_BYTES
 from toolkit.stream.features import FeatureReader
 from toolkit.stream.partners import Partners
 from toolkit.stream.processes import Made, Transform, in_processes, transformed
+from toolkit.stream.remote import MAX_AHEAD_BYTES
 from toolkit.stream.schedule import Schedule, Want
 from toolkit.stream.threads import inline, threaded
 
@@ -39,7 +41,8 @@ class Loader:
         seed: of the order and of everything random about samples.
         workers: decoding threads; 0 decodes in the caller's thread.
         prefetch: batches that are decoded ahead; without workers it has no effect.
-        processes: worker processes instead of threads, for a `transform` in Python.
+        processes: worker processes instead of threads, for a `transform` in Python; over remote
+            shards it has to be one that pickle takes.
         transform: what becomes of a batch before the loader hands it out; where there are
             processes, it runs there.
         roles: the roles to read; all that the selections have otherwise.
@@ -150,8 +153,15 @@ class Loader:
     def _made(self) -> Iterator[Made]:
         start, schedule = self._position, self._schedule
         if self.processes:
+            context = "forkserver" if self._is_remote else None  # its threads do not survive a fork
             return in_processes(
-                self._build, schedule, start, self._transform, self.processes, self.prefetch
+                self._build,
+                schedule,
+                start,
+                self._transform,
+                self.processes,
+                self.prefetch,
+                context,
             )
         if self.workers:
             batches = threaded(self._assembler, schedule, start, self.workers, self.prefetch)
@@ -178,7 +188,13 @@ class Loader:
         """Each thread works on a picture, and on a read of which others may still be due."""
         features = self._assembler.features
         largest = max(self._assembler.lookup.largest(), *(f.largest() for f in features), 0)
-        return max(1, self.workers, self.processes) * (largest + max(largest, MAX_READ_BYTES))
+        makers = max(1, self.workers, self.processes)
+        ahead = MAX_AHEAD_BYTES * max(1, self.processes) if self._is_remote else 0
+        return makers * (largest + max(largest, MAX_READ_BYTES)) + ahead
+
+    @property
+    def _is_remote(self) -> bool:
+        return any(is_remote(s.layout.shards) for s in self._schedule.selections)
 
     def _capped(self, prefetch: int, max_bytes: int) -> int:
         makers = max(1, self.processes)

@@ -62,13 +62,15 @@ def in_processes(
     transform: Transform | None,
     processes: int,
     prefetch: int,
+    context: str | None = None,
 ) -> Iterator[Made]:
     """The batches from a position on, made by `processes` workers, of which each works at most
-    `prefetch` batches ahead (at least 1). build: makes the assembler in a worker."""
+    `prefetch` batches ahead (at least 1). build: makes the assembler in a worker; context: how
+    processes are started, the system's way by default."""
     share = _Share(build, schedule, position, transform)
     yield from DataLoader(
         share, batch_size=None, num_workers=processes, prefetch_factor=max(1, prefetch),
-        collate_fn=_as_it_is,
+        collate_fn=_as_it_is, multiprocessing_context=context,
     )  # fmt: skip
 
 

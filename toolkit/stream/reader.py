@@ -7,7 +7,9 @@ import time
 from collections.abc import Sequence
 
 from toolkit.core.errors import UserError
+from toolkit.core.places import is_remote
 from toolkit.stream.coalesce import Piece, Read
+from toolkit.stream.remote import RemoteReader
 
 RETRIES = 3
 FIRST_PAUSE_S = 0.2
@@ -19,14 +21,18 @@ class RangeReader:
     """Reads ranges of local files; may be used from several threads at once.
 
     A file is opened at its first use and stays open until `close`, or until many others were.
+    Ranges of remote shards are fetched by `RemoteReader`.
     """
 
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
         self._lock = threading.Lock()
+        self._remote: RemoteReader | None = None
 
     def read(self, path: str, offset: int, size: int) -> bytes:
         """The `size` bytes at `offset`. Raises UserError when they cannot be had."""
+        if is_remote(path):
+            return self._far().read(path, offset, size)
         for attempt in range(RETRIES + 1):
             try:
                 file = self._file(path)  # held, or another thread could have it closed
@@ -48,11 +54,15 @@ class RangeReader:
     def will_need(self, reads: Sequence[Read]) -> None:
         """Tells the system to fetch the reads from the disk soon, in the background, unless the
         first of them is in its memory. What is wrong with a file is told when it is read."""
+        far = [read for read in reads if is_remote(read.path)]
+        if far:
+            self._far().will_need(far)
+        near = [read for read in reads if not is_remote(read.path)] if far else reads
         with contextlib.suppress(OSError, AttributeError):  # Linux alone has these calls
             # asking for all would cost more than it saves
-            if not reads or self._in_memory(reads[0]):
+            if not near or self._in_memory(near[0]):
                 return
-            for read in reads:
+            for read in near:
                 file = self._file(read.path)
                 os.posix_fadvise(file.descriptor, read.offset, read.size, os.POSIX_FADV_WILLNEED)
 
@@ -67,6 +77,14 @@ class RangeReader:
         """Closes all files; reading opens them again."""
         with self._lock:
             self._files.clear()
+            remote, self._remote = self._remote, None
+        if remote:
+            remote.close()
+
+    def _far(self) -> RemoteReader:
+        with self._lock:
+            self._remote = self._remote or RemoteReader()
+            return self._remote
 
     def _file(self, path: str) -> "_File":
         file = self._files.get(path)

@@ -1,0 +1,33 @@
+"""Folders that may lie in an object store: paths for the disk, URLs for everything else."""
+
+from pathlib import Path, PurePosixPath
+from typing import cast
+
+
+class RemotePath(PurePosixPath):
+    """A URL that is taken apart and put together like a path: s3://bucket/shards, gs://…, hf://…"""
+
+    def __str__(self) -> str:
+        return super().__str__().replace(":/", "://", 1)
+
+    def __fspath__(self) -> str:
+        raise TypeError(f"{self} is no file of this machine")
+
+    def is_file(self) -> bool:
+        """Taken for granted: whoever reads it finds out."""
+        return True
+
+    def absolute(self) -> "RemotePath":
+        """Itself."""
+        return self
+
+
+def is_remote(place: object) -> bool:
+    """Whether a folder or file lies in an object store."""
+    return "://" in str(place)
+
+
+def folder(text: str) -> Path:
+    """The folder that a text names. What lies in an object store has the methods of a path that
+    need no disk."""
+    return cast(Path, RemotePath(text)) if is_remote(text) else Path(text)
