@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,10 +17,12 @@ BUCKET = "data"
 
 @dataclass
 class Proxy:
-    """Counts what passes. faults: kind (500, slow, cut, drop) to how many of a hundred requests
-    for ranges or whole objects suffer it; slow_s: how long a slow answer waits."""
+    """Counts what passes. upload: copies the folder anew; faults: kind (500, slow, cut, drop) to
+    how many of a hundred requests for ranges or whole objects suffer it; slow_s: how long a slow
+    answer waits."""
 
     port: int = 0
+    upload: Callable[[], None] = lambda: None
     faults: dict[str, int] = field(default_factory=dict)
     slow_s: float = 0.0
     seen: Counter[str] = field(default_factory=Counter)
@@ -30,15 +32,21 @@ class Proxy:
     draw: Any = field(default_factory=lambda: random.Random(5))
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def environment(self) -> dict[str, str]:
+        """What makes the libraries come here."""
+        return {
+            "AWS_ACCESS_KEY_ID": "t", "AWS_SECRET_ACCESS_KEY": "t", "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+        }  # fmt: skip
 
     def reset(self) -> None:
+        """Counts from 0."""
         self.seen.clear()
         self.suffered.clear()
         self.sent = 0
 
     def fate(self) -> str:
+        """What happens to the next request."""
         with self.lock:
             number = self.draw.randrange(100)
             for kind, percent in self.faults.items():
@@ -60,7 +68,7 @@ def s3_server(folder: Path) -> Iterator[Proxy]:
     _put(host, port, f"/{BUCKET}", b"")
     upload(host, port, folder)
     proxy = Proxy()
-    proxy.upload = lambda: upload(host, port, folder)  # type: ignore[attr-defined]
+    proxy.upload = lambda: upload(host, port, folder)
     front = ThreadingHTTPServer(("127.0.0.1", 0), _handler(proxy, host, port))
     front.daemon_threads = True
     proxy.port = front.server_address[1]
@@ -74,6 +82,7 @@ def s3_server(folder: Path) -> Iterator[Proxy]:
 
 
 def upload(host: str, port: int, folder: Path) -> None:
+    """Copies the files below a folder into the bucket."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.name.startswith(".") and ".selections" not in path.parts:
             name = path.relative_to(folder).as_posix()

@@ -31,11 +31,8 @@ MIX = {"main": 3, "fill50k": 1}
 @pytest.fixture
 def remote(triplets: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     with s3_server(triplets.shards.parent) as proxy:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "t", "AWS_SECRET_ACCESS_KEY": "t", "AWS_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": proxy.url, "TESSERA_CACHE": str(tmp_path / "cache"),
-            "TESSERA_CACHE_GB": "0",
-        }.items():  # fmt: skip
+        ours = {"TESSERA_CACHE": str(tmp_path / "cache"), "TESSERA_CACHE_GB": "0"}
+        for name, value in {**proxy.environment, **ours}.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(objects, "FIRST_PAUSE_S", 0.01)
         monkeypatch.setattr(objects, "TIMEOUT_S", 0.6)
@@ -70,7 +67,7 @@ def test_the_stream_is_that_of_the_disk_whatever_fails_on_the_way(
     remote: Proxy, triplets: Layout, tmp_path: Path, spoil: Any
 ) -> None:
     spoil(triplets, "targets", "target03")
-    remote.upload()  # type: ignore[attr-defined]
+    remote.upload()
     where = "style in ('Cubism', 'Ukiyo_e') and key <> 'target05'"
     expected = facts(open_loader(triplets, tmp_path / "a", where))
     assert sum(row[3] for row in expected) > 0
@@ -135,7 +132,7 @@ def test_data_that_changed_in_the_store_are_seen(
                                      "source.png": encode(make_picture(800 + i), "PNG")})
                for i in range(7)}  # fmt: skip
     pack(toy_source("other", records), "circles", triplets, 5, overwrite=True)
-    remote.upload()  # type: ignore[attr-defined]
+    remote.upload()
     layout = remote_layout()
     expected = facts(open_loader(triplets, tmp_path / "c"))
     assert facts(open_loader(layout, tmp_path / "b")) == expected
