@@ -20,7 +20,7 @@ from toolkit.store.layout import local_layout
 def main(
     where: str,
     *,
-    encoder: str,
+    encoder: str | None = None,
     weights: str | None = None,
     sidecar: str | None = None,
     outputs: tuple[str, ...] = (),
@@ -34,6 +34,8 @@ def main(
     workers: int = 2,
     threads: int = 0,
     overwrite: bool = False,
+    import_folder: Path | None = None,
+    export_folder: Path | None = None,
     datasets: tuple[str, ...] | None = None,
     shards: Path = Path("shards"),
     manifests: Path = Path("manifests"),
@@ -59,6 +61,8 @@ def main(
         workers: threads that decode.
         threads: of torch on a CPU; all cores otherwise.
         overwrite: whether to replace a sidecar of that name that was made in another way.
+        import_folder: takes latents from this folder of .pt files, one a picture, instead.
+        export_folder: writes the latents of --sidecar to this folder, one .pt a picture, instead.
         datasets: only these; all but rehearsals otherwise.
         shards: folder of the tars.
         manifests: folder of the manifests.
@@ -69,6 +73,11 @@ def main(
     catalog = Catalog(layout, list(datasets) if datasets else without_rehearsals(layout))
     print_gaps(catalog)
     condition = catalog.condition(where)
+    if import_folder or export_folder:
+        _exchange(catalog, condition, sidecar, import_folder, export_folder)
+        return
+    if encoder is None:
+        raise UserError("--encoder=… is missing: see python -m toolkit.encode --help")
 
     import torch
 
@@ -109,6 +118,24 @@ def main(
         print(f"  not encoded, {cause}: {count}")
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(f"  largest size of the process {largest / 1e6:.0f} MB", file=sys.stderr)
+
+
+def _exchange(
+    catalog: Catalog, condition: str, sidecar: str | None, source: Path | None, out: Path | None
+) -> None:
+    from toolkit.encoding import folders
+
+    if sidecar is None:
+        raise UserError("--sidecar=… is missing: it names what is read or written")
+    if source and out:
+        raise UserError("--import_folder and --export_folder are two things: one at a time")
+    if out:
+        count = folders.export_folder(catalog, condition, sidecar, out)
+        print(f"{sidecar}: {count} files written below {out}")
+    if source:
+        counts = folders.import_folder(catalog, condition, sidecar, source)
+        told = ", ".join(f"{count} {what}" for what, count in counts.items())
+        print(f"{sidecar}: {told}")
 
 
 def _device(device: str, rank: int) -> str:

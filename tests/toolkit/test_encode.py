@@ -44,7 +44,7 @@ def arrays_of(layout: Layout, dataset: str, name: str) -> dict[str, dict[str, np
     """Key to arrays, as webdataset reads them."""
     found = {}
     for tar in sorted((layout.shards / dataset / "sidecars" / name).glob("*.tar")):
-        for sample in webdataset.WebDataset(str(tar), shardshuffle=False):
+        for sample in webdataset.WebDataset(str(tar), shardshuffle=False, empty_check=False):
             arrays = {k: np.load(io.BytesIO(v)) for k, v in sample.items() if k.endswith(".npy")}
             found[sample["__key__"]] = arrays
     return found
@@ -298,3 +298,57 @@ def test_the_recipe_is_for_people_too(call: Any, triplets: Layout) -> None:
     call(main, "dataset='photos'", *HAAR, triplets)
     path = triplets.manifests / "photos" / "sidecars" / "haar-48" / "sidecar.json"
     assert json.loads(path.read_text())["encoder"]["encoder"] == "haar"
+
+
+# --- folders of .pt files
+
+
+def test_latents_go_to_a_folder_and_come_back(
+    call: Any, tiny_layout: Layout, tmp_path: Path
+) -> None:
+    weights = twins.autoencoder_kl(tmp_path / "vae")
+    flags = (f"--weights={weights}", "--target_size=32", "--dtype=float32", tiny_layout)
+    call(main, "true", "--encoder=autoencoder_kl", "--sidecar=kl", *flags)
+    out = tmp_path / "latents"
+    text = call(main, "style='cubism'", "--sidecar=kl", f"--export_folder={out}", tiny_layout).out
+    assert text == f"kl: 4 files written below {out}\n"
+    assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*.pt")) == [
+        f"cubism/p{i}.pt" for i in range(4)
+    ]
+    from diffusers import AutoencoderKL
+
+    model = AutoencoderKL.from_pretrained(weights)
+    for key, arrays in arrays_of(tiny_layout, "tiny", "kl").items():
+        source_id = SampleReader(tiny_layout, "tiny").row(key)["source_id"]
+        path = (out / source_id).with_suffix(".pt")
+        if path.exists():
+            latent = torch.load(path, weights_only=True)
+            mean = torch.from_numpy(arrays["latent.npy"])[: model.config.latent_channels]
+            torch.testing.assert_close(latent, mean * model.config.scaling_factor)
+    text = call(main, "true", "--sidecar=mine", f"--import_folder={out}", tiny_layout).out
+    assert text == "mine: 4 read, 0 kept, 8 without a file\n"
+    for key, arrays in arrays_of(tiny_layout, "tiny", "mine").items():
+        source_id = SampleReader(tiny_layout, "tiny").row(key)["source_id"]
+        latent = torch.load((out / source_id).with_suffix(".pt"), weights_only=True)
+        assert np.array_equal(arrays["latent.npy"], latent.numpy())
+    again = call(main, "true", "--sidecar=mine", f"--import_folder={out}", tiny_layout).out
+    assert again == "mine: 0 read, 4 kept, 8 without a file\n"
+
+
+def test_files_that_hold_code_or_no_latent_are_refused(
+    call: Any, tiny_layout: Layout, tmp_path: Path
+) -> None:
+    folder = tmp_path / "latents"
+    (folder / "cubism").mkdir(parents=True)
+    args = ("style='cubism'", "--sidecar=mine", f"--import_folder={folder}", tiny_layout)
+    path = folder / "cubism" / "p1.pt"
+    torch.save({"code": print}, path)
+    assert "p1.pt cannot be read" in call(main, *args).err
+    torch.save(torch.zeros(3), path)
+    assert "p1.pt holds no latent: it takes one tensor [C,h,w]" in call(main, *args).err
+    path.write_bytes(b"no zip")
+    assert "p1.pt cannot be read" in call(main, *args).err
+    assert "there is no folder" in call(main, *args[:2], "--import_folder=no", tiny_layout).err
+    assert "--sidecar=… is missing" in call(main, args[0], args[2], tiny_layout).err
+    torch.save(torch.ones(1, 4, 8, 8, dtype=torch.bfloat16), path)
+    assert "1 read, 0 kept, 3 without a file" in call(main, *args).out

@@ -1,0 +1,160 @@
+"""Latents as folders of one `.pt` a picture, as preprocessing scripts keep them: read into a
+sidecar, or written from one.
+
+A picture `style_0/image1.jpg` has its tensor [C,h,w] in `style_0/image1.pt`, as models see it: the
+mean, scaled. Files are read with `weights_only=True`, so nothing in them runs.
+"""
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from toolkit.core.errors import UserError, one_line
+from toolkit.core.files import atomic_path
+from toolkit.encoding.inputs import caption_of
+from toolkit.encoding.plan import ShardTask, shards_of, tasks
+from toolkit.store.catalog import Catalog
+from toolkit.store.manifest import read_manifest
+from toolkit.store.tensors import (
+    Encoded,
+    Recipe,
+    Tensor,
+    read_recipe,
+    read_rows,
+    tensors_path,
+    write_recipe,
+    write_tensors,
+)
+from toolkit.stream.reader import RangeReader
+
+IMPORTED = "imported"
+
+
+def import_folder(catalog: Catalog, condition: str, name: str, folder: Path) -> dict[str, int]:
+    """Writes the sidecar `name` of the samples for which a checked condition holds, from files.
+
+    Returns how many were read, were there already, and have no file. Raises UserError: no folder, a
+    file that holds no tensor, a sidecar of that name made in another way.
+    """
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}: name the one that holds the .pt files")
+    recipe = Recipe({"encoder": IMPORTED, "weights": "", "precision": ""}, ("latent",), {})
+    shards, counts = shards_of(catalog, condition), {"read": 0, "kept": 0, "without a file": 0}
+    if not shards:
+        raise UserError("no sample fits: nothing to read")
+    for dataset in sorted({dataset for dataset, *_ in shards}):
+        _refuse_other(catalog, dataset, name, recipe)
+        write_recipe(catalog.layout, dataset, name, recipe)
+    for task in tasks(catalog, condition, shards, name, recipe.sha256):
+        if isinstance(task, int):
+            counts["kept"] += task
+            continue
+        samples = _imported(task, _source_ids(catalog, task.dataset, task.stem), folder, counts)
+        write_tensors(catalog.layout, task.dataset, task.stem, name, recipe.sha256, samples)
+    return counts
+
+
+def export_folder(catalog: Catalog, condition: str, name: str, folder: Path) -> int:
+    """Writes one `.pt` for each sample for which a checked condition holds and that has a latent;
+    returns how many. Raises UserError: no such sidecar, two samples of one name."""
+    reader, written = RangeReader(), dict[Path, str]()
+    for dataset, stem, _ in shards_of(catalog, condition):
+        recipe = read_recipe(catalog.layout, dataset, name)
+        rows = read_rows(catalog.layout, dataset, stem, name, recipe.sha256).to_pylist()
+        tar, ids = tensors_path(catalog.layout, dataset, stem, name), None
+        file = catalog.file_of(dataset, stem)
+        sql = f"SELECT key FROM {file} AS samples WHERE status = 'ok' AND ({condition}\n)"
+        wanted = {key for (key,) in catalog.rows(sql)}
+        ids = _source_ids(catalog, dataset, stem)
+        for row in rows:
+            found = [t for t in row["tensors"] or () if t["output"] == "latent"]
+            if row["key"] not in wanted or not found:
+                continue
+            path = folder / file_name(ids[row["key"]], row["key"])
+            if path in written:
+                raise UserError(
+                    f"{written[path]} and {row['key']} would both be {path}: export fewer at once"
+                )
+            written[path] = row["key"]
+            data = reader.read(str(tar), found[-1]["offset"], found[-1]["size"])
+            _save(path, _scaled(_array(data), recipe))
+    reader.close()
+    return len(written)
+
+
+def file_name(source_id: str, key: str) -> Path:
+    """Where a sample's file lies in the folder: as its picture did in its own, or by its key."""
+    path = Path(source_id)
+    is_plain = source_id and not path.is_absolute() and ".." not in path.parts
+    return path.with_suffix(".pt") if is_plain else Path(f"{key}.pt")
+
+
+def _imported(
+    task: ShardTask, ids: dict[str, str], folder: Path, counts: dict[str, int]
+) -> Iterator[Encoded]:
+    for row in task.rows:
+        if row["status"] != "ok" or row["key"] not in task.wanted:
+            yield Encoded(row["key"])
+            continue
+        path, picture = folder / file_name(ids[row["key"]], row["key"]), caption_of(row)[0].picture
+        if not path.is_file():
+            counts["without a file"] += 1
+            yield Encoded(row["key"])  # as if nobody had asked: a later import may find it
+            continue
+        counts["read"] += 1
+        yield Encoded(row["key"], (picture,), (Tensor("latent", picture, "latent", _load(path)),))
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise UserError(f"{path} cannot be read: {one_line(error, 100)}") from None
+    if isinstance(found, torch.Tensor) and found.ndim == 4 and len(found) == 1:
+        found = found[0]
+    if not isinstance(found, torch.Tensor) or found.ndim != 3:
+        raise UserError(f"{path} holds no latent: it takes one tensor [C,h,w] or [1,C,h,w]")
+    values = found.float() if found.dtype == torch.bfloat16 else found
+    return values.numpy()
+
+
+def _scaled(values: np.ndarray, recipe: Recipe) -> torch.Tensor:
+    """As models see them; an `autoencoder_kl` stores mean and log-variance, unscaled."""
+    latent = torch.from_numpy(values.copy())
+    if recipe.encoder["encoder"] != "autoencoder_kl":
+        return latent
+    mean = latent.float().chunk(2)[0]
+    scale, shift = recipe.encoder["scaling_factor"], recipe.encoder["shift_factor"]
+    return ((mean - shift) * scale).to(latent.dtype)
+
+
+def _array(data: bytes) -> np.ndarray:
+    import io
+
+    return np.load(io.BytesIO(data), allow_pickle=False)
+
+
+def _save(path: Path, values: torch.Tensor) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        torch.save(values, temporary)
+
+
+def _source_ids(catalog: Catalog, dataset: str, stem: str) -> dict[str, str]:
+    rows = read_manifest(catalog.layout.manifest_named(dataset, stem), ["key", "source_id"])
+    return {row["key"]: row["source_id"] or "" for row in rows}
+
+
+def _refuse_other(catalog: Catalog, dataset: str, name: str, recipe: Recipe) -> None:
+    folder = catalog.layout.manifests / dataset / "sidecars" / name
+    if any(folder.glob("*-??????.parquet")):
+        there = read_recipe(catalog.layout, dataset, name)
+        if there.sha256 != recipe.sha256:
+            raise UserError(
+                f"{dataset} has a sidecar {name} that was made in another way: choose another "
+                "--sidecar=NAME"
+            )
