@@ -4,6 +4,7 @@ shards/<dataset>/<dataset>-000000.tar
 manifests/<dataset>/<dataset>-000000.parquet
 manifests/<dataset>/dataset.json
 manifests/<dataset>/sidecars/<name>/<dataset>-000000.parquet
+shards/<dataset>/sidecars/<name>/<dataset>-000000.tar
 """
 
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from toolkit.core.errors import UserError, one_line
 
-RETRIES = 6
+RETRIES = 8
 FIRST_PAUSE_S = 0.2
 TIMEOUT_S = 30.0
 Found = TypeVar("Found")
@@ -132,4 +132,9 @@ def _is_final(error: Exception) -> bool:
 
 
 def _brief(error: Exception) -> str:
+    if "169.254.169.254" in str(error):  # a cloud's machine would have been asked for a role
+        return (
+            "there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+            "AWS_SKIP_SIGNATURE=true for what is public"
+        )
     return one_line(str(error).split("\n\n", maxsplit=1)[0] or type(error).__name__, 200)

@@ -35,7 +35,7 @@ def remote(triplets: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         for name, value in {**proxy.environment, **ours}.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(objects, "FIRST_PAUSE_S", 0.01)
-        monkeypatch.setattr(objects, "TIMEOUT_S", 0.6)
+        monkeypatch.setattr(objects, "TIMEOUT_S", 1.5)
         yield proxy
 
 
@@ -71,7 +71,7 @@ def test_the_stream_is_that_of_the_disk_whatever_fails_on_the_way(
     where = "style in ('Cubism', 'Ukiyo_e') and key <> 'target05'"
     expected = facts(open_loader(triplets, tmp_path / "a", where))
     assert sum(row[3] for row in expected) > 0
-    remote.faults, remote.slow_s = {"500": 12, "cut": 8, "drop": 5, "slow": 2}, 1.5
+    remote.faults, remote.slow_s = {"500": 8, "cut": 6, "drop": 4, "slow": 1}, 2.5
     layout = remote_layout()
     for workers in (0, 2):
         loader = open_loader(layout, tmp_path / "b", where, workers=workers)
@@ -176,6 +176,14 @@ def test_what_is_not_there_is_one_line(remote: Proxy, tmp_path: Path) -> None:
     remote.faults = {"500": 100}
     with pytest.raises(UserError, match=r"photos-000000\.tar cannot be read: .*500"):
         reader.read("s3://data/shards/photos/photos-000000.tar", 0, 5)
+
+
+def test_missing_credentials_are_one_line(remote: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(objects, "RETRIES", 1)
+    with pytest.raises(UserError, match=r"there are no credentials; set AWS_ACCESS_KEY_ID"):
+        open_layout(folder("s3://data/shards"), folder("s3://data/manifests"))
 
 
 # --- the cache
