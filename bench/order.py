@@ -1,11 +1,13 @@
 """One stream whatever the workers, the ranks and the kills: a table of hashes of it.
 
-    python -m bench.order [--steps=60] [--folder=/tmp/tessera-bench]
+    python -m bench.order [--what=pixels|latents] [--steps=60] [--folder=/tmp/tessera-bench]
 
 The hardest stream there is: triplets and Fill50K 3:1, an SQL subset, random crops and flips, and a
-target that does not decode. Ranks are processes that meet by gloo, each with its slice of every
-global batch. A killed run gets `kill -9` on all its ranks at a random step, and goes on from the
-loader's last state. A cell hashes keys, pixels, seeds and captions of all steps, in order.
+target that does not decode. Latents are those of the Haar transform, mirrored ones included, of
+targets and contents, in the place of pixels and crops. Ranks are processes that meet by gloo, each
+with its slice of every global batch. A killed run gets `kill -9` on all its ranks at a random step,
+and goes on from the loader's last state. A cell hashes keys, pixels, seeds and captions of all
+steps, in order.
 """
 
 import hashlib
@@ -28,18 +30,24 @@ from bench.timing import machine, write_results
 WORKERS, RANKS = (0, 1, 2, 4), (1, 2, 4)
 WHERE = "style in ('Cubism', 'Ukiyo_e', 'Impressionism')"
 BATCH, SIZE, SEED = 8, 64, 5
+LATENTS = ("target", "content")
 
 
-def main(steps: int = 60, folder: str = "/tmp/tessera-bench", results: str = "order") -> None:
-    """Measures and keeps bench/results/RESULTS.json. Exit code 1 when the hashes differ."""
-    root = Path(folder) / "order"
+def main(
+    what: str = "pixels", steps: int = 60, folder: str = "/tmp/tessera-bench", keep: bool = True
+) -> None:
+    """Measures and keeps bench/results/order.json, or order-latents.json. Exit code 1 when the
+    hashes differ."""
+    root = Path(folder) / f"order-{what}"
     data = _sample_data(root)
+    results = "" if not keep else "order" if what == "pixels" else f"order-{what}"
     rows = []
     for ranks in RANKS:
         for workers in WORKERS:
             cell: dict[str, Any] = {"ranks": ranks, "workers": workers}
-            cell["straight"] = stream_hash(root, data, steps, ranks, workers, None)
-            cell["killed"] = stream_hash(root, data, steps, ranks, workers, random.Random())
+            cell["straight"] = stream_hash(root, data, what, steps, ranks, workers, None)
+            killer = random.Random()
+            cell["killed"] = stream_hash(root, data, what, steps, ranks, workers, killer)
             rows.append(cell)
     values = {row[name] for row in rows for name in ("straight", "killed")}
     rows.append({"name": "different hashes", "value": len(values)})
@@ -49,7 +57,13 @@ def main(steps: int = 60, folder: str = "/tmp/tessera-bench", results: str = "or
 
 
 def stream_hash(
-    root: Path, data: Path, steps: int, ranks: int, workers: int, killer: random.Random | None
+    root: Path,
+    data: Path,
+    what: str,
+    steps: int,
+    ranks: int,
+    workers: int,
+    killer: random.Random | None,
 ) -> str:
     """The hash of a stream that real processes have read. killer: draws the step at which they are
     killed, once; None lets them be."""
@@ -58,7 +72,7 @@ def stream_hash(
     place.mkdir(parents=True)
     if killer is not None:
         step = killer.randrange(2, steps - 1)
-        processes = _start(place, data, steps, ranks, workers)
+        processes = _start(place, data, what, steps, ranks, workers)
         while _finished(place) < step and processes[0].poll() is None:
             time.sleep(0.005)
         for process in processes:
@@ -67,7 +81,7 @@ def stream_hash(
             process.wait()
         if _finished(place) >= steps:
             raise RuntimeError("the run ended before it could be killed: give more --steps")
-    for process in _start(place, data, steps, ranks, workers):
+    for process in _start(place, data, what, steps, ranks, workers):
         if process.wait():
             raise RuntimeError(f"a rank failed: {(place / 'error').read_text()}")
     lines = [line.split() for line in (place / "steps").read_text().splitlines()]
@@ -88,19 +102,19 @@ def _finished(place: Path) -> int:
 
 
 def _start(
-    place: Path, data: Path, steps: int, ranks: int, workers: int
+    place: Path, data: Path, what: str, steps: int, ranks: int, workers: int
 ) -> list[subprocess.Popen[bytes]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
               "WORLD_SIZE": str(ranks), "OMP_NUM_THREADS": "1"}  # fmt: skip
-    command = [sys.executable, "-m", "bench.order", "rank", str(place), str(data), str(steps),
-               str(workers)]  # fmt: skip
+    command = [sys.executable, "-m", "bench.order", "rank", str(place), str(data), what,
+               str(steps), str(workers)]  # fmt: skip
     return [subprocess.Popen(command, env={**common, "RANK": str(r)}) for r in range(ranks)]
 
 
-def rank(place: str, data: str, steps: int, workers: int) -> None:
+def rank(place: str, data: str, what: str, steps: int, workers: int) -> None:
     """One rank of one cell: started by `main`, not by hand."""
     import torch.distributed as dist
 
@@ -108,6 +122,7 @@ def rank(place: str, data: str, steps: int, workers: int) -> None:
     from toolkit.store.selection import select
     from toolkit.stream.augment import Augment
     from toolkit.stream.loader import Loader
+    from toolkit.stream.tensors import TensorReader
 
     dist.init_process_group("gloo")
     number, world = dist.get_rank(), dist.get_world_size()
@@ -117,9 +132,14 @@ def rank(place: str, data: str, steps: int, workers: int) -> None:
         select("main", "teacher", WHERE, layout, cache),
         select("fill50k", "fill50k", "true", layout, cache),
     ]
+    reads: dict[str, Any] = {"augment": Augment("random", 0.5, 0.5, 0.1)}
+    if what == "latents":
+        features = [TensorReader(r, r, "latents", selections, cache=cache) for r in LATENTS]
+        augment = Augment(flip=0.5, caption_dropout=0.1)
+        reads = {"augment": augment, "roles": (), "features": features}
     loader = Loader(
         selections, {"main": 3, "fill50k": 1}, BATCH, SIZE, SEED, workers=workers, rank=number,
-        world=world, augment=Augment("random", 0.5, 0.5, 0.1), stop=steps * BATCH,
+        world=world, stop=steps * BATCH, **reads,
     )  # fmt: skip
     state = Path(place) / "state.json"
     if state.exists():
@@ -151,6 +171,8 @@ def _samples(batch: Any) -> list[str]:
             images = batch.images[role]
             digest.update(images.pixels[i].contiguous().numpy().tobytes())
             digest.update(repr((images.keys[i], images.crop_offset[i].tolist())).encode())
+        for name, (values, mask) in sorted(batch.features.items()):
+            digest.update(f"{name} {mask[i].tolist()}".encode() + values[i].numpy().tobytes())
         found.append(digest.hexdigest())
     return found
 
@@ -179,12 +201,18 @@ def _sample_data(root: Path) -> Path:
         # as if it had been packed like that, with --check=headers: damage would stop the stream
         picture["sha256"] = hashlib.sha256(spoilt).hexdigest()
         write_manifest(manifest, rows, "undecodable", "00")
+        subprocess.run(
+            [sys.executable, "-m", "toolkit.encode", "true", "--encoder=haar", "--flip",
+             f"--target_size={SIZE}", "--sidecar=latents", f"--shards={layout.shards}",
+             f"--manifests={layout.manifests}"],
+            check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
         (data / "done").touch()
     return data
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["rank"]:
-        rank(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+        rank(*sys.argv[2:5], int(sys.argv[5]), int(sys.argv[6]))
     else:
         fire.Fire(main)

@@ -11,10 +11,12 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
-def test_all_cells_of_the_table_hold_one_hash(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["pixels", "latents"])
+def test_all_cells_of_the_table_hold_one_hash(what: str, tmp_path: Path) -> None:
     """Real processes that meet by gloo; half of the cells are killed at a random step."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench.order", f"--folder={tmp_path}", "--results="],
+        [sys.executable, "-m", "bench.order", f"--what={what}", f"--folder={tmp_path}",
+         "--keep=False"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
