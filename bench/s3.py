@@ -65,7 +65,8 @@ def s3_server(folder: Path) -> Iterator[Proxy]:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    _put(host, port, f"/{BUCKET}", b"")
+    _send("POST", host, port, "/moto-api/reset", b"")  # what an earlier one in this process held
+    _send("PUT", host, port, f"/{BUCKET}", b"")
     upload(host, port, folder)
     proxy = Proxy()
     proxy.upload = lambda: upload(host, port, folder)
@@ -86,13 +87,13 @@ def upload(host: str, port: int, folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.name.startswith(".") and ".selections" not in path.parts:
             name = path.relative_to(folder).as_posix()
-            _put(host, port, f"/{BUCKET}/{name}", path.read_bytes())
+            _send("PUT", host, port, f"/{BUCKET}/{name}", path.read_bytes())
 
 
-def _put(host: str, port: int, path: str, data: bytes) -> None:
+def _send(method: str, host: str, port: int, path: str, data: bytes) -> None:
     link = http.client.HTTPConnection(host, port)
     link.request(
-        "PUT",
+        method,
         path,
         data,
         {"Authorization": "AWS4-HMAC-SHA256 Credential=t/20260101/us-east-1/s3/aws4_request"},

@@ -83,7 +83,7 @@ def main(
 
     from toolkit.encoders.api import encoder_module, open_encoder
     from toolkit.encoding.run import Job, encode, encode_captions, encode_pictures
-    from toolkit.store.tensors import Recipe
+    from toolkit.store.tensors import Recipe, check_name
     from toolkit.stream.ranks import rank_and_world
 
     rank, world = rank_and_world()
@@ -103,12 +103,15 @@ def main(
     else:
         function = encode_captions(opened, kept, dtype)
         (empty,) = function([""])
-    name = sidecar or (f"{encoder}-{size}" if size else encoder)
+    name = check_name(sidecar or (f"{encoder}-{size}" if size else encoder))
     job = Job(
         name, Recipe(opened.identity, tuple(kept), settings), condition, module.READS, function,
         batch_size, size, fit, workers, rank, world, overwrite, empty,
     )  # fmt: skip
-    summary = encode(catalog, job)
+    try:
+        summary = encode(catalog, job)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on after the last whole shard") from None
     rate = summary.num_encoded / max(summary.seconds, 1e-9)
     print(
         f"{name}: {summary.num_encoded} samples encoded in {summary.seconds:.1f} s, {rate:.1f}/s, "
@@ -124,9 +127,11 @@ def _exchange(
     catalog: Catalog, condition: str, sidecar: str | None, source: Path | None, out: Path | None
 ) -> None:
     from toolkit.encoding import folders
+    from toolkit.store.tensors import check_name
 
     if sidecar is None:
         raise UserError("--sidecar=… is missing: it names what is read or written")
+    check_name(sidecar)
     if source and out:
         raise UserError("--import_folder and --export_folder are two things: one at a time")
     if out:

@@ -22,6 +22,7 @@ from toolkit.store.check import (
     find_orphaned_datasets,
     find_orphans,
 )
+from toolkit.store.check_sidecars import check_sidecars
 from toolkit.store.layout import Layout, local_layout
 
 MAX_SHOWN = 10  # problems of one shard
@@ -35,7 +36,8 @@ def main(
     shards: Path = Path("shards"),
     manifests: Path = Path("manifests"),
 ) -> None:
-    """Checks tars against manifests: hashes, offsets, decoding, orphans, duplicate keys, links.
+    """Checks tars against manifests: hashes, offsets, decoding, orphans, duplicate keys, links; and
+    sidecars against both.
 
     Leaves with exit code 2 when anything is wrong, naming it.
 
@@ -80,6 +82,7 @@ def main(
         others += find_orphans(layout, name)
         others += find_lost_links(layout, name)
         others += check_card(layout, name)
+        others += check_sidecars(layout, name)
     if dataset is None:
         others += find_orphaned_datasets(layout)
     problems, num_problems = problems + others, num_problems + len(others)

@@ -262,6 +262,9 @@ def test_damage_stops_it(call: Any, triplets: Layout, spoil: Callable[..., None]
         (("true", *HAAR, "--fit=stretch"), "--fit='stretch': choose one of crop, squash, pad"),
         (("true", "--encoder=t5", "--weights=./no"), "there is no such folder"),
         (("true",), "--encoder=… is missing"),
+        (("true", *HAAR, "--sidecar=../x"), "--sidecar=../x: write letters, digits, dots"),
+        (("true", *HAAR, "--device=cuda:99"), "device=cuda:99 cannot be used"),
+        (("true", "--sidecar=a", "--import_folder=s3://a/b"), "s3://a/b is remote"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(
@@ -298,6 +301,24 @@ def test_the_recipe_is_for_people_too(call: Any, triplets: Layout) -> None:
     call(main, "dataset='photos'", *HAAR, triplets)
     path = triplets.manifests / "photos" / "sidecars" / "haar-48" / "sidecar.json"
     assert json.loads(path.read_text())["encoder"]["encoder"] == "haar"
+
+
+def test_lost_and_damaged_tensors_are_made_again(call: Any, triplets: Layout) -> None:
+    call(main, "dataset='photos'", *HAAR, triplets)
+    expected, folder = files_of(triplets), triplets.shards / "photos" / "sidecars" / "haar-48"
+    (folder / "photos-000000.tar").unlink()
+    assert "5 samples encoded" in call(main, "dataset='photos'", *HAAR, triplets).out
+    assert files_of(triplets) == expected
+    data = bytearray((folder / "photos-000001.tar").read_bytes())
+    data[700] ^= 1
+    (folder / "photos-000001.tar").write_bytes(data)
+    assert "1 samples encoded" in call(main, "dataset='photos'", *HAAR, triplets).out
+    assert files_of(triplets) == expected
+    recipe = triplets.manifests / "photos" / "sidecars" / "haar-48" / "sidecar.json"
+    for damage in (recipe.unlink, lambda: recipe.write_text("{")):
+        damage()
+        assert "6 were there" in call(main, "dataset='photos'", *HAAR, triplets).out
+        assert files_of(triplets) == expected
 
 
 # --- folders of .pt files
@@ -346,9 +367,13 @@ def test_files_that_hold_code_or_no_latent_are_refused(
     assert "p1.pt cannot be read" in call(main, *args).err
     torch.save(torch.zeros(3), path)
     assert "p1.pt holds no latent: it takes one tensor [C,h,w]" in call(main, *args).err
-    path.write_bytes(b"no zip")
+    for junk in (b"no zip", bytes(range(256)), b"\\x80\\x02}q\\x00."):
+        path.write_bytes(junk)
+        assert "p1.pt" in call(main, *args).refusal()
     assert "p1.pt cannot be read" in call(main, *args).err
     assert "there is no folder" in call(main, *args[:2], "--import_folder=no", tiny_layout).err
     assert "--sidecar=… is missing" in call(main, args[0], args[2], tiny_layout).err
+    path.unlink()
+    assert "no sample has its file below" in call(main, *args).err
     torch.save(torch.ones(1, 4, 8, 8, dtype=torch.bfloat16), path)
     assert "1 read, 0 kept, 3 without a file" in call(main, *args).out

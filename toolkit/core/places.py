@@ -1,7 +1,9 @@
 """Folders that may lie in an object store: paths for the disk, URLs for everything else."""
 
 from pathlib import Path, PurePosixPath
-from typing import cast
+from typing import NoReturn, cast
+
+from toolkit.core.errors import UserError
 
 
 class RemotePath(PurePosixPath):
@@ -10,8 +12,11 @@ class RemotePath(PurePosixPath):
     def __str__(self) -> str:
         return super().__str__().replace(":/", "://", 1)
 
-    def __fspath__(self) -> str:
-        raise TypeError(f"{self} is no file of this machine")
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise UserError(f"{self} is remote: a folder or file of this machine is needed here")
+
+    __fspath__ = is_dir = exists = mkdir = open = glob = rglob = iterdir = resolve = _refuse
+    expanduser = stat = read_text = read_bytes = _refuse
 
     def is_file(self) -> bool:
         """Taken for granted: whoever reads it finds out."""

@@ -108,9 +108,12 @@ def open_encoder(
         outputs: of the encoder's `OUTPUTS`; the first otherwise.
 
     Raises:
-        UserError: an unknown encoder or output; weights that are not there.
+        UserError: an unknown encoder or output; a device or weights that are not there.
     """
+    from toolkit.encoders.loading import check_device
+
     module = encoder_module(name)
+    check_device(device)
     for output in outputs:
         if output not in module.OUTPUTS:
             known = ", ".join(module.OUTPUTS)

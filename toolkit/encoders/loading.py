@@ -63,7 +63,7 @@ def load(
     try:
         with _quiet():
             return build(repository, **options)
-    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
+    except Exception as error:  # the libraries raise anything on files of another kind
         if is_folder:
             raise UserError(f"{where} holds no usable weights: {_brief(error)}") from None
         size = f" ({default.size})" if where == default.hub_id else ""
@@ -98,14 +98,19 @@ def dtype_of(precision: str, device: str) -> tuple[str, torch.dtype]:
     return precision, _DTYPES[precision]
 
 
+def check_device(device: str) -> None:
+    """Raises UserError for a device that is not there."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"device={device} cannot be used: {_brief(error)}") from None
+
+
 def ready(module: torch.nn.Module, device: str, dtype: torch.dtype) -> Any:
     """The module frozen, on the device, in the dtype."""
-    try:
-        module = module.eval().requires_grad_(False).to(device)
-        is_right = next(module.parameters()).dtype == dtype
-        return module if is_right else torch.nn.Module.to(module, dtype)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
-        raise UserError(f"device={device} cannot be used: {_brief(error)}") from None
+    module = module.eval().requires_grad_(False).to(device)
+    is_right = next(module.parameters()).dtype == dtype
+    return module if is_right else torch.nn.Module.to(module, dtype)
 
 
 def weights_hash(modules: Iterable[torch.nn.Module]) -> str:

@@ -5,7 +5,6 @@ A picture `style_0/image1.jpg` has its tensor [C,h,w] in `style_0/image1.pt`, as
 mean, scaled. Files are read with `weights_only=True`, so nothing in them runs.
 """
 
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +54,11 @@ def import_folder(catalog: Catalog, condition: str, name: str, folder: Path) -> 
             continue
         samples = _imported(task, _source_ids(catalog, task.dataset, task.stem), folder, counts)
         write_tensors(catalog.layout, task.dataset, task.stem, name, recipe.sha256, samples)
+    if not counts["read"] + counts["kept"]:
+        raise UserError(
+            f"no sample has its file below {folder}: they are looked for under the samples' source "
+            "ids, as style/name.pt for style/name.jpg"
+        )
     return counts
 
 
@@ -81,7 +85,7 @@ def export_folder(catalog: Catalog, condition: str, name: str, folder: Path) -> 
                 )
             written[path] = row["key"]
             data = reader.read(str(tar), found[-1]["offset"], found[-1]["size"])
-            _save(path, _scaled(_array(data), recipe))
+            _save(path, _scaled(_array(data, tar), recipe))
     reader.close()
     return len(written)
 
@@ -112,7 +116,7 @@ def _imported(
 def _load(path: Path) -> np.ndarray:
     try:
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # torch raises anything on files of another kind
         raise UserError(f"{path} cannot be read: {one_line(error, 100)}") from None
     if isinstance(found, torch.Tensor) and found.ndim == 4 and len(found) == 1:
         found = found[0]
@@ -132,10 +136,13 @@ def _scaled(values: np.ndarray, recipe: Recipe) -> torch.Tensor:
     return ((mean - shift) * scale).to(latent.dtype)
 
 
-def _array(data: bytes) -> np.ndarray:
+def _array(data: bytes, tar: Path) -> np.ndarray:
     import io
 
-    return np.load(io.BytesIO(data), allow_pickle=False)
+    try:
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError):
+        raise UserError(f"{tar} is damaged: python -m toolkit.verify tells what to do") from None
 
 
 def _save(path: Path, values: torch.Tensor) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import pyarrow.compute as pc
 
 from toolkit.core.errors import UserError
+from toolkit.core.files import sha256_of
 from toolkit.store.catalog import Catalog
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import read_manifest
-from toolkit.store.tensors import read_rows
+from toolkit.store.tensors import TENSORS_SHA256, read_rows, tensors_path
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ def _there(layout: Layout, dataset: str, stem: str, name: str, recipe: str) -> s
     """Keys of the samples that a shard's sidecar answers for; none if it has to be made anew."""
     try:
         table = read_rows(layout, dataset, stem, name, recipe)
-    except UserError:
+        tar = tensors_path(layout, dataset, stem, name)
+        if sha256_of(tar).encode() != table.schema.metadata[TENSORS_SHA256]:
+            return set()
+    except (UserError, OSError):
         return set()
     return set(table.filter(pc.is_valid(table["pictures"]))["key"].to_pylist())

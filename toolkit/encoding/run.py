@@ -230,7 +230,10 @@ def _refuse_other(catalog: Catalog, dataset: str, job: Job) -> None:
     path = recipe_path(catalog.layout, dataset, job.name)
     if not any(path.parent.glob("*-??????.parquet")):  # begun, but nothing came of it
         return
-    there, wanted = read_recipe(catalog.layout, dataset, job.name).values(), job.recipe.values()
+    try:
+        there, wanted = read_recipe(catalog.layout, dataset, job.name).values(), job.recipe.values()
+    except UserError:  # it is written anew, and rows that were made in another way are stale
+        return
     differ = [
         f"{part}.{name}" if part else name
         for part, before, now in (

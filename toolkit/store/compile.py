@@ -35,7 +35,7 @@ def compile_table(
     """
     main = catalog.table(_main_sql(catalog, dataset, condition))
     others = _others(catalog, linked)
-    shards = pc.unique(pa.chunked_array(main["path"].chunks + others["path"].chunks))
+    shards = pc.unique(pa.chunked_array(main["path"].chunks + others["path"].chunks, pa.string()))
     main, others = (_numbered(rows, shards) for rows in (main, others))
     content, style = (_joined(main, others, role) for role in ("content", "style"))
     lost = _first(

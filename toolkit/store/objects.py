@@ -127,6 +127,8 @@ def _uses_http(url: str) -> bool:
 
 
 def _is_final(error: Exception) -> bool:
+    if "169.254.169.254" in str(error):
+        return True
     final = ("PermissionDeniedError", "UnauthenticatedError", "InvalidPathError")
     return type(error).__name__ in final
 

@@ -11,6 +11,7 @@ made from and the hash of how: a row file with others is stale.
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,6 +94,13 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def check_name(name: str) -> str:
+    """Returns the name of a sidecar. Raises UserError for one that is no plain folder name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise UserError(f"--sidecar={name}: write letters, digits, dots, dashes and underscores")
+    return name
+
+
 def tensors_path(layout: Layout, dataset: str, stem: str, name: str) -> Path:
     """Where the tensors of one shard lie."""
     return layout.shards / dataset / "sidecars" / name / f"{stem}.tar"
@@ -161,7 +169,10 @@ def write_tensors(
 def read_rows(layout: Layout, dataset: str, stem: str, name: str, recipe: str) -> pa.Table:
     """The rows of one shard's sidecar. Raises UserError when they are missing or stale."""
     path = sidecar_path(layout, dataset, stem, name)
-    again = f"python -m toolkit.encode \"dataset='{dataset}'\" --sidecar={name} makes it again"
+    again = (
+        f"make it again with python -m toolkit.encode \"dataset='{dataset}'\" --sidecar={name} "
+        "--encoder=…"
+    )
     try:
         with pq.ParquetFile(path) as file:
             metadata, table = file.schema_arrow.metadata or {}, file.read()

@@ -37,7 +37,7 @@ class Loader:
         selections: the sources, named.
         mix: whole-number weight of each source by name.
         batch_size: samples in a global batch, over all ranks.
-        size: pixels a side.
+        size: pixels a side of the pictures; without `roles` it has no effect.
         seed: of the order and of everything random about samples.
         workers: decoding threads; 0 decodes in the caller's thread.
         prefetch: batches that are decoded ahead; without workers it has no effect.
@@ -153,7 +153,7 @@ class Loader:
     def _made(self) -> Iterator[Made]:
         start, schedule = self._position, self._schedule
         if self.processes:
-            context = "forkserver" if self._is_remote else None  # its threads do not survive a fork
+            context = "spawn" if self._is_remote else None  # its threads do not survive a fork
             return in_processes(
                 self._build,
                 schedule,

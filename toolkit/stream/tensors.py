@@ -89,7 +89,8 @@ class TensorReader:
             )
         if augment.flip and not self._has_flipped:
             raise UserError(
-                f"flip={augment.flip}: {self.sidecar} has no mirrored latents, encode with --flip"
+                f"flip={augment.flip}: {self.sidecar} has no mirrored latents; encode with --flip "
+                "under another --sidecar"
             )
 
     def locate(
@@ -139,6 +140,11 @@ class TensorReader:
     def _array(self, data: bytes) -> np.ndarray:
         """The array of a file in numpy's format; dtype and all dimensions but one are known."""
         start = 10 + int.from_bytes(data[8:10], "little")
+        if data[:6] != b"\x93NUMPY" or start > len(data):
+            raise UserError(
+                f"a tensor of the sidecar {self.sidecar} is damaged: python -m toolkit.verify "
+                "tells which, and what to do"
+            )
         return np.frombuffer(data, self._index.dtype, offset=start).reshape(
             -1, *self._index.shape[1:]
         )

@@ -114,6 +114,10 @@ def test_taef2_refuses_files_of_another_network(tmp_path: Path) -> None:
         save_file({"0.weight": torch.zeros(1)}, tmp_path / f"{name}.safetensors")
     with pytest.raises(UserError, match="holds no usable weights"):
         open_encoder("taef2", str(tmp_path))
+    for name in ("taef2_encoder", "taef2_decoder"):
+        (tmp_path / f"{name}.safetensors").write_text("not at all")
+    with pytest.raises(UserError, match="holds no usable weights"):
+        open_encoder("taef2", str(tmp_path))
 
 
 @pytest.mark.skipif(not (SHARED / "weights").is_dir(), reason="the real weights are not here")

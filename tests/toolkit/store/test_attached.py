@@ -115,3 +115,10 @@ def test_tensors_sidecars_do_not_get_in_the_way(call: Any, triplets: Layout) -> 
     )
     again = call(encode_command, "aesthetic > 20", *flags[:2], "--sidecar=some", triplets)
     assert f"some: {count} samples encoded" in again.out
+
+
+def test_nothing_selected_is_one_line_for_data_without_links(
+    tiny_layout: Layout, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="selects no sample of tiny where split = 'test'"):
+        select("main", "tiny", "split = 'test'", tiny_layout, tmp_path)

@@ -230,7 +230,9 @@ def test_missing_stale_and_partial_sidecars_are_refused(
     path = triplets.manifests / "targets" / "sidecars" / "latents" / "targets-000001.parquet"
     data = path.read_bytes()
     path.unlink()
-    with pytest.raises(UserError, match=r"targets-000001\.parquet is missing: python -m toolkit"):
+    with pytest.raises(
+        UserError, match=r"targets-000001\.parquet is missing: make it again with python -m toolkit"
+    ):
         latents()
     path.write_bytes(data[:100])
     with pytest.raises(UserError, match=r"targets-000001\.parquet is damaged"):
@@ -256,3 +258,14 @@ def test_a_state_is_bound_to_the_recipe(
     encoded("--fit=pad", "--overwrite")
     with pytest.raises(UserError, match="cannot resume the data stream: features was"):
         opened(features=[latents()]).load_state_dict(state)
+
+
+def test_damaged_tensors_are_one_line(
+    encoded: Encode, latents: Any, opened: Any, triplets: Layout
+) -> None:
+    encoded()
+    loader = opened(roles=(), features=[latents()])
+    for tar in triplets.shards.glob("*/sidecars/latents/*.tar"):
+        tar.write_bytes(bytes(tar.stat().st_size))
+    with pytest.raises(UserError, match="a tensor of the sidecar latents is damaged: python -m"):
+        next(iter(loader))
