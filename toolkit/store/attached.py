@@ -88,6 +88,15 @@ def joined(rows: str, attached: Mapping[str, Attached]) -> str:
     )
 
 
+def sidecar_columns(layout: Layout, datasets: Sequence[str]) -> list[str]:
+    """The columns that queries may name beside those of manifests; none where a sidecar is
+    damaged."""
+    try:
+        return sorted({c for a in _known(layout, datasets).values() for c in a.columns})
+    except UserError:
+        return []
+
+
 def attached_sha256(attached: Mapping[str, Attached]) -> str:
     """Hash of all that the attached sidecars say; empty where there is none."""
     if not attached:

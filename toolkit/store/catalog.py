@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.core.errors import UserError, one_line
-from toolkit.store.attached import Attached, find_attached, joined
+from toolkit.store.attached import Attached, find_attached, joined, sidecar_columns
 from toolkit.store.card import read_card
 from toolkit.store.expressions import check_expression, columns_of
 from toolkit.store.layout import Layout
@@ -97,7 +97,10 @@ class Catalog:
         try:
             return self.con.sql(sql).to_arrow_table()
         except duckdb.Error as error:
-            raise UserError(explain(error, self.datasets)) from None
+            raise UserError(self._explained(error)) from None
+
+    def _explained(self, error: Exception) -> str:
+        return explain(error, self.datasets, sidecar_columns(self._place, self.datasets))
 
     def _show_samples(self) -> None:
         rows = self.files_of(self.datasets)
@@ -109,7 +112,7 @@ class Catalog:
         try:
             return self.con.execute(sql)
         except duckdb.Error as error:
-            raise UserError(explain(error, self.datasets)) from None
+            raise UserError(self._explained(error)) from None
 
     def gaps(self) -> list[str]:
         """What is missing of the datasets, a line each: a pack that did not finish, manifests that
@@ -168,8 +171,11 @@ def without_rehearsals(layout: Layout) -> list[str]:
     return [name for name in names if not name.endswith(REHEARSAL)] or names
 
 
-def explain(error: Exception, datasets: Sequence[str] = ()) -> str:
-    """DuckDB's complaint as one line, with the nearest column where one is unknown."""
+def explain(
+    error: Exception, datasets: Sequence[str] = (), more_columns: Sequence[str] = ()
+) -> str:
+    """DuckDB's complaint as one line, with the nearest column where one is unknown. more_columns:
+    those of sidecars."""
     from toolkit.store.manifest import SCHEMA
 
     text = str(error).split("\n\n", maxsplit=1)[0]
@@ -184,7 +190,7 @@ def explain(error: Exception, datasets: Sequence[str] = ()) -> str:
     if unknown and unknown[1] in datasets:
         return f"{unknown[1]} is a dataset, not a column: write --datasets={unknown[1]}"
     if unknown:
-        near = difflib.get_close_matches(unknown[1], SCHEMA.names, n=1)
+        near = difflib.get_close_matches(unknown[1], [*SCHEMA.names, *more_columns], n=1)
         quotes = f"a text is written '{unknown[1]}'; columns are {', '.join(SCHEMA.names)}"
         hint = f"did you mean {near[0]}?" if near else quotes
         return f"there is no column {unknown[1]!r}: {hint}"

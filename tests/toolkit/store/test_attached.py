@@ -101,6 +101,8 @@ def test_unknown_columns_are_told_as_ever(triplets: Layout) -> None:
     score(triplets, "targets")
     with pytest.raises(UserError, match="there is no column 'beauty'"):
         Catalog(triplets).condition("beauty > 3")
+    with pytest.raises(UserError, match="no column 'aestetic': did you mean aesthetic"):
+        Catalog(triplets).condition("aestetic > 3")
 
 
 def test_tensors_sidecars_do_not_get_in_the_way(call: Any, triplets: Layout) -> None:
