@@ -74,7 +74,7 @@ def main(
     print_gaps(catalog)
     condition = catalog.condition(where)
     if import_folder or export_folder:
-        _exchange(catalog, condition, sidecar, import_folder, export_folder)
+        _exchange(catalog, condition, sidecar, import_folder, export_folder, overwrite)
         return
     if encoder is None:
         raise UserError("--encoder=… is missing: see python -m toolkit.encode --help")
@@ -124,7 +124,12 @@ def main(
 
 
 def _exchange(
-    catalog: Catalog, condition: str, sidecar: str | None, source: Path | None, out: Path | None
+    catalog: Catalog,
+    condition: str,
+    sidecar: str | None,
+    source: Path | None,
+    out: Path | None,
+    overwrite: bool,
 ) -> None:
     from toolkit.encoding import folders
     from toolkit.store.tensors import check_name
@@ -138,7 +143,7 @@ def _exchange(
         count = folders.export_folder(catalog, condition, sidecar, out)
         print(f"{sidecar}: {count} files written below {out}")
     if source:
-        counts = folders.import_folder(catalog, condition, sidecar, source)
+        counts = folders.import_folder(catalog, condition, sidecar, source, overwrite)
         told = ", ".join(f"{count} {what}" for what, count in counts.items())
         print(f"{sidecar}: {told}")
 

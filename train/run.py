@@ -122,7 +122,7 @@ def _build(settings: Any, main: Any) -> Any:
     """The method on its device. Raises UserError where device or data do not do for it."""
     import torch
 
-    from train.device import usable_device
+    from toolkit.encoders.device import usable_device
     from train.runs import build_method
 
     device = usable_device(settings.device)

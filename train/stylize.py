@@ -93,7 +93,7 @@ def _load(folder: Any, settings: Any, checkpoint: Path | None) -> tuple[Any, dic
     import torch
 
     from toolkit.core.files import sha256_of
-    from train.device import usable_device
+    from toolkit.encoders.device import usable_device
     from train.runs import build_method
     from train.state import chosen_checkpoint, latest_checkpoint, load_weights, read_state
 

@@ -263,7 +263,10 @@ def test_damage_stops_it(call: Any, triplets: Layout, spoil: Callable[..., None]
         (("true", "--encoder=t5", "--weights=./no"), "there is no such folder"),
         (("true",), "--encoder=… is missing"),
         (("true", *HAAR, "--sidecar=../x"), "--sidecar=../x: write letters, digits, dots"),
-        (("true", *HAAR, "--device=cuda:99"), "device=cuda:99 cannot be used"),
+        (
+            ("true", *HAAR, "--device=cuda:99"),
+            "--device=cuda:99 cannot be used here: choose one of cpu",
+        ),
         (("true", "--sidecar=a", "--import_folder=s3://a/b"), "s3://a/b is remote"),
     ],
 )
@@ -354,6 +357,22 @@ def test_latents_go_to_a_folder_and_come_back(
         assert np.array_equal(arrays["latent.npy"], latent.numpy())
     again = call(main, "true", "--sidecar=mine", f"--import_folder={out}", tiny_layout).out
     assert again == "mine: 0 read, 4 kept, 8 without a file\n"
+
+
+def test_of_pairs_the_target_goes_out(call: Any, triplets: Layout, tmp_path: Path) -> None:
+    call(main, "dataset='circles'", *HAAR, triplets)
+    out = tmp_path / "latents"
+    call(main, "dataset='circles'", "--sidecar=haar-48", f"--export_folder={out}", triplets)
+    for key, arrays in arrays_of(triplets, "circles", "haar-48").items():
+        latent = torch.load(out / f"{key}.pt", weights_only=True)
+        assert np.array_equal(latent.numpy(), arrays["target.latent.npy"])
+        assert not np.array_equal(latent.numpy(), arrays["source.latent.npy"])
+    refused = call(
+        main, "dataset='circles'", "--sidecar=haar-48", f"--import_folder={out}", triplets
+    ).refusal()
+    assert "was made in another way" in refused
+    flags = ("--sidecar=haar-48", f"--import_folder={out}", "--overwrite")
+    assert "7 read, 0 kept" in call(main, "dataset='circles'", *flags, triplets).out
 
 
 def test_files_that_hold_code_or_no_latent_are_refused(

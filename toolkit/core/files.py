@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,9 +94,8 @@ def make_folders(paths: Sequence[Path]) -> None:
         missing = [p for p in (path, *path.parents) if not p.exists()]
         try:
             path.mkdir(parents=True, exist_ok=True)
-            probe = path / f".write-test.{os.getpid()}"
-            probe.touch()
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=path):  # without a name, so a kill leaves nothing
+                pass
         except OSError as error:
             for folder in [p for p in missing if p.is_dir()] + made:
                 with contextlib.suppress(OSError):

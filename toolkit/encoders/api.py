@@ -80,7 +80,7 @@ def encoders() -> list[str]:
     """Names of all encoders."""
     import toolkit.encoders as folder
 
-    helpers = {"api", "loading", "pixels"}
+    helpers = {"api", "device", "loading", "pixels"}
     return sorted(m.name for m in pkgutil.iter_modules(folder.__path__) if m.name not in helpers)
 
 
@@ -110,10 +110,10 @@ def open_encoder(
     Raises:
         UserError: an unknown encoder or output; a device or weights that are not there.
     """
-    from toolkit.encoders.loading import check_device
+    from toolkit.encoders.device import usable_device
 
     module = encoder_module(name)
-    check_device(device)
+    usable_device(device)
     for output in outputs:
         if output not in module.OUTPUTS:
             known = ", ".join(module.OUTPUTS)

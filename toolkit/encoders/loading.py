@@ -98,14 +98,6 @@ def dtype_of(precision: str, device: str) -> tuple[str, torch.dtype]:
     return precision, _DTYPES[precision]
 
 
-def check_device(device: str) -> None:
-    """Raises UserError for a device that is not there."""
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"device={device} cannot be used: {_brief(error)}") from None
-
-
 def ready(module: torch.nn.Module, device: str, dtype: torch.dtype) -> Any:
     """The module frozen, on the device, in the dtype."""
     module = module.eval().requires_grad_(False).to(device)

@@ -1,8 +1,9 @@
 """Latents as folders of one `.pt` a picture, as preprocessing scripts keep them: read into a
 sidecar, or written from one.
 
-A picture `style_0/image1.jpg` has its tensor [C,h,w] in `style_0/image1.pt`, as models see it: the
-mean, scaled. Files are read with `weights_only=True`, so nothing in them runs.
+A picture `style_0/image1.jpg` has its tensor [C,h,w] in `style_0/image1.pt`: of an `autoencoder_kl`
+the mean, scaled, as models see it; of other encoders what they gave. Of a sample of several
+pictures it is the target's. Files are read with `weights_only=True`, so nothing in them runs.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import torch
 from toolkit.core.errors import UserError, one_line
 from toolkit.core.files import atomic_path
 from toolkit.encoding.inputs import caption_of
-from toolkit.encoding.plan import ShardTask, shards_of, tasks
+from toolkit.encoding.plan import ShardTask, refuse_other, shards_of, tasks, wanted_keys
 from toolkit.store.catalog import Catalog
 from toolkit.store.manifest import read_manifest
 from toolkit.store.tensors import (
@@ -33,11 +34,13 @@ from toolkit.stream.reader import RangeReader
 IMPORTED = "imported"
 
 
-def import_folder(catalog: Catalog, condition: str, name: str, folder: Path) -> dict[str, int]:
+def import_folder(
+    catalog: Catalog, condition: str, name: str, folder: Path, overwrite: bool = False
+) -> dict[str, int]:
     """Writes the sidecar `name` of the samples for which a checked condition holds, from files.
 
     Returns how many were read, were there already, and have no file. Raises UserError: no folder, a
-    file that holds no tensor, a sidecar of that name made in another way.
+    file that holds no tensor; without `overwrite`, a sidecar of that name made in another way.
     """
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}: name the one that holds the .pt files")
@@ -46,13 +49,15 @@ def import_folder(catalog: Catalog, condition: str, name: str, folder: Path) -> 
     if not shards:
         raise UserError("no sample fits: nothing to read")
     for dataset in sorted({dataset for dataset, *_ in shards}):
-        _refuse_other(catalog, dataset, name, recipe)
+        if not overwrite:
+            refuse_other(catalog.layout, dataset, name, recipe)
         write_recipe(catalog.layout, dataset, name, recipe)
     for task in tasks(catalog, condition, shards, name, recipe.sha256):
         if isinstance(task, int):
             counts["kept"] += task
             continue
-        samples = _imported(task, _source_ids(catalog, task.dataset, task.stem), folder, counts)
+        ids, _ = _facts(catalog, task.dataset, task.stem)
+        samples = _imported(task, ids, folder, counts)
         write_tensors(catalog.layout, task.dataset, task.stem, name, recipe.sha256, samples)
     if not counts["read"] + counts["kept"]:
         raise UserError(
@@ -69,11 +74,9 @@ def export_folder(catalog: Catalog, condition: str, name: str, folder: Path) -> 
     for dataset, stem, _ in shards_of(catalog, condition):
         recipe = read_recipe(catalog.layout, dataset, name)
         rows = read_rows(catalog.layout, dataset, stem, name, recipe.sha256).to_pylist()
-        tar, ids = tensors_path(catalog.layout, dataset, stem, name), None
-        file = catalog.file_of(dataset, stem)
-        sql = f"SELECT key FROM {file} AS samples WHERE status = 'ok' AND ({condition}\n)"
-        wanted = {key for (key,) in catalog.rows(sql)}
-        ids = _source_ids(catalog, dataset, stem)
+        tar = tensors_path(catalog.layout, dataset, stem, name)
+        wanted = wanted_keys(catalog, condition, dataset, stem)
+        ids, pictures = _facts(catalog, dataset, stem)
         for row in rows:
             found = [t for t in row["tensors"] or () if t["output"] == "latent"]
             if row["key"] not in wanted or not found:
@@ -84,7 +87,8 @@ def export_folder(catalog: Catalog, condition: str, name: str, folder: Path) -> 
                     f"{written[path]} and {row['key']} would both be {path}: export fewer at once"
                 )
             written[path] = row["key"]
-            data = reader.read(str(tar), found[-1]["offset"], found[-1]["size"])
+            tensor = next((t for t in found if t["picture"] == pictures[row["key"]]), found[0])
+            data = reader.read(str(tar), tensor["offset"], tensor["size"])
             _save(path, _scaled(_array(data, tar), recipe))
     reader.close()
     return len(written)
@@ -151,17 +155,10 @@ def _save(path: Path, values: torch.Tensor) -> None:
         torch.save(values, temporary)
 
 
-def _source_ids(catalog: Catalog, dataset: str, stem: str) -> dict[str, str]:
-    rows = read_manifest(catalog.layout.manifest_named(dataset, stem), ["key", "source_id"])
-    return {row["key"]: row["source_id"] or "" for row in rows}
-
-
-def _refuse_other(catalog: Catalog, dataset: str, name: str, recipe: Recipe) -> None:
-    folder = catalog.layout.manifests / dataset / "sidecars" / name
-    if any(folder.glob("*-??????.parquet")):
-        there = read_recipe(catalog.layout, dataset, name)
-        if there.sha256 != recipe.sha256:
-            raise UserError(
-                f"{dataset} has a sidecar {name} that was made in another way: choose another "
-                "--sidecar=NAME"
-            )
+def _facts(catalog: Catalog, dataset: str, stem: str) -> tuple[dict[str, str], dict[str, int]]:
+    """By key the source id and the target's offset of each usable sample of a shard."""
+    manifest = catalog.layout.manifest_named(dataset, stem)
+    columns = ["key", "status", "source_id", "caption", "members"]
+    rows = [row for row in read_manifest(manifest, columns) if row["status"] == "ok"]
+    ids = {row["key"]: row["source_id"] or "" for row in rows}
+    return ids, {row["key"]: caption_of(row)[0].picture for row in rows}

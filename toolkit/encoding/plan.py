@@ -11,7 +11,14 @@ from toolkit.core.files import sha256_of
 from toolkit.store.catalog import Catalog
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import read_manifest
-from toolkit.store.tensors import TENSORS_SHA256, read_rows, tensors_path
+from toolkit.store.tensors import (
+    TENSORS_SHA256,
+    Recipe,
+    read_recipe,
+    read_rows,
+    recipe_path,
+    tensors_path,
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ def tasks(
     that a second query adds to the first.
     """
     for dataset, stem, count in shards:
-        wanted = _wanted(catalog, condition, dataset, stem)
+        wanted = wanted_keys(catalog, condition, dataset, stem)
         there = _there(catalog.layout, dataset, stem, name, recipe)
         if wanted <= there:
             yield count
@@ -52,10 +59,37 @@ def tasks(
         yield ShardTask(dataset, stem, tuple(rows), frozenset(wanted | there))
 
 
-def _wanted(catalog: Catalog, condition: str, dataset: str, stem: str) -> set[str]:
+def wanted_keys(catalog: Catalog, condition: str, dataset: str, stem: str) -> set[str]:
+    """Keys of the samples of a shard for which a checked condition holds."""
     file = catalog.file_of(dataset, stem)
     sql = f"SELECT key FROM {file} AS samples WHERE status = 'ok' AND ({condition}\n)"
     return {key for (key,) in catalog.rows(sql)}
+
+
+def refuse_other(layout: Layout, dataset: str, name: str, recipe: Recipe) -> None:
+    """Raises UserError where a sidecar of that name was made in another way."""
+    path = recipe_path(layout, dataset, name)
+    if not any(path.parent.glob("*-??????.parquet")):  # begun, but nothing came of it
+        return
+    try:
+        there, wanted = read_recipe(layout, dataset, name).values(), recipe.values()
+    except UserError:  # it is written anew, and rows that were made in another way are stale
+        return
+    differ = [
+        f"{part}.{key}" if part else key
+        for part, before, now in (
+            ("", there, wanted),
+            ("encoder", there["encoder"], wanted["encoder"]),
+            ("settings", there["settings"], wanted["settings"]),
+        )
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key) and not isinstance(now.get(key), dict)
+    ]
+    if differ:
+        raise UserError(
+            f"{dataset} has a sidecar {name} that was made in another way ({', '.join(differ)}"
+            " differ): choose another --sidecar=NAME, or --overwrite"
+        )
 
 
 def _there(layout: Layout, dataset: str, stem: str, name: str, recipe: str) -> set[str]:

@@ -25,7 +25,7 @@ from toolkit.encoding.inputs import (
     caption_of,
     pictures_of,
 )
-from toolkit.encoding.plan import ShardTask, shards_of, tasks
+from toolkit.encoding.plan import ShardTask, refuse_other, shards_of, tasks
 from toolkit.store.catalog import Catalog
 from toolkit.store.sidecar import sidecar_path
 from toolkit.store.tensors import (
@@ -33,7 +33,6 @@ from toolkit.store.tensors import (
     Encoded,
     Recipe,
     Tensor,
-    read_recipe,
     recipe_path,
     tensors_path,
     write_empty,
@@ -91,7 +90,7 @@ def encode(catalog: Catalog, job: Job) -> Summary:
         raise UserError("no sample fits: nothing to encode")
     datasets = sorted({dataset for dataset, _, _ in shards})
     for dataset in datasets if not job.overwrite else ():
-        _refuse_other(catalog, dataset, job)
+        refuse_other(layout, dataset, job.name, job.recipe)
     mine = shards[job.rank :: job.world]
     start = time.monotonic()
     with ExitStack() as stack:
@@ -224,31 +223,6 @@ def _not_finite(found: list[tuple[Item, dict[str, np.ndarray], Any]]) -> tuple[s
 
 def _chosen(found: dict[str, Any], outputs: Sequence[str]) -> dict[str, Any]:
     return {name: found[name] for name in outputs}
-
-
-def _refuse_other(catalog: Catalog, dataset: str, job: Job) -> None:
-    path = recipe_path(catalog.layout, dataset, job.name)
-    if not any(path.parent.glob("*-??????.parquet")):  # begun, but nothing came of it
-        return
-    try:
-        there, wanted = read_recipe(catalog.layout, dataset, job.name).values(), job.recipe.values()
-    except UserError:  # it is written anew, and rows that were made in another way are stale
-        return
-    differ = [
-        f"{part}.{name}" if part else name
-        for part, before, now in (
-            ("", there, wanted),
-            ("encoder", there["encoder"], wanted["encoder"]),
-            ("settings", there["settings"], wanted["settings"]),
-        )
-        for name in sorted({*before, *now})
-        if before.get(name) != now.get(name) and not isinstance(now.get(name), dict)
-    ]
-    if differ:
-        raise UserError(
-            f"{dataset} has a sidecar {job.name} that was made in another way ({', '.join(differ)}"
-            " differ): choose another --sidecar=NAME, or --overwrite"
-        )
 
 
 def _remove_leftovers(layout: Any, task: ShardTask, name: str) -> None:

@@ -37,8 +37,9 @@ def find_attached(
 
     Raises UserError: a column that several sidecars have, a stale sidecar.
     """
-    wanted = {name for name in names if name not in SCHEMA.names and name not in attached}
-    if not wanted or any(wanted <= set(a.columns) for a in attached.values()):
+    there = {*SCHEMA.names, *attached, *(c for a in attached.values() for c in a.columns)}
+    wanted = set(names) - there
+    if not wanted:
         return []
     known = _known(layout, datasets)
     found: dict[str, Attached] = {}

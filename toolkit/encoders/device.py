@@ -1,4 +1,4 @@
-"""Which device a run computes on."""
+"""Which device a run or an encoder computes on."""
 
 import torch
 
