@@ -2,10 +2,11 @@
 
 32 channels, 8 times smaller, 2.7 million parameters. diffusers' `AutoencoderTiny` cannot hold it,
 since the blocks at the lowest resolution have a branch that looks at the whole picture. Weights
-are the two files of the repository, whose keys are indices of plain sequences.
+are the two files of the author's code repository, whose keys are indices of plain sequences, or the
+one file on the hub, whose keys follow diffusers and do not count the decoder's soft clamp.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -16,15 +17,16 @@ from toolkit.encoders.loading import Pretrained, dtype_of, load, ready, weights_
 from toolkit.encoders.pixels import unit
 
 READS, OUTPUTS = "picture", ("latent",)
-DEFAULT = Pretrained("madebyollin/taef2", "5 MB")
+DEFAULT = Pretrained("madebyollin/taef2", "11 MB")
 FILES = ("taef2_encoder.safetensors", "taef2_decoder.safetensors")
+JOINED = "taef2.safetensors"
 CHANNELS, WIDTH, FACTOR = 32, 64, 8
 
 
 def open_encoder(
     weights: str | None, device: str, precision: Precision, outputs: Sequence[str] = OUTPUTS
 ) -> Codec:
-    """weights: a folder or repository with both of `FILES`."""
+    """weights: a folder with both of `FILES`; a folder or repository with `JOINED`."""
     name, dtype = dtype_of(precision, device)
     encoder, decoder = load(_from_pretrained, weights, DEFAULT)
     return _Autoencoder(ready(encoder, device, dtype), ready(decoder, device, dtype), name, device)
@@ -105,15 +107,30 @@ def _conv(inputs: int, outputs: int, stride: int = 1, bias: bool = True) -> nn.C
 def _from_pretrained(where: str, subfolder: str = "") -> tuple[nn.Module, nn.Module]:
     from safetensors.torch import load_file
 
+    folder = Path(where)
+    if folder.is_dir() and not (folder / JOINED).exists():
+        parts = tuple(load_file(folder / name) for name in FILES)
+    else:
+        parts = _parted(load_file(_joined_file(where, subfolder)))
     modules = (make_encoder(), make_decoder())
-    for module, name in zip(modules, FILES, strict=True):
-        module.load_state_dict(load_file(_file(where, subfolder, name)))
+    for module, tensors in zip(modules, parts, strict=True):
+        module.load_state_dict(tensors)
     return modules
 
 
-def _file(where: str, subfolder: str, name: str) -> Path:
+def _joined_file(where: str, subfolder: str) -> Path:
     if Path(where).is_dir():
-        return Path(where) / name
+        return Path(where) / JOINED
     from huggingface_hub import hf_hub_download
 
-    return Path(hf_hub_download(where, name, subfolder=subfolder or None))
+    return Path(hf_hub_download(where, JOINED, subfolder=subfolder or None))
+
+
+def _parted(joined: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], ...]:
+    """The tensors of encoder and decoder, under the keys that the plain sequences give them."""
+    parts: tuple[dict[str, torch.Tensor], ...] = ({}, {})
+    for key, tensor in joined.items():
+        part, _, index, name = key.split(".", 3)  # decoder.layers.3.conv.0.weight
+        clamp = part == "decoder"
+        parts[clamp][f"{int(index) + clamp}.{name}"] = tensor
+    return parts

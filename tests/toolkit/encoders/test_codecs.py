@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 
+from tests import twins
 from toolkit.core.errors import UserError
 from toolkit.encoders.api import open_encoder
 from toolkit.stream.decode import decode_square
@@ -105,6 +106,30 @@ def test_haar_comes_back_exactly_and_keeps_the_norm(pixels: torch.Tensor) -> Non
     assert not flat[:, 3:].any()  # differences of nothing
     with pytest.raises(UserError, match="the Haar transform has none"):
         open_encoder("haar", "somewhere")
+
+
+def test_taef2_reads_the_hub_file_whose_keys_are_those_of_diffusers(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    parts = [
+        load_file(twins.taef2(tmp_path / "two") / f"taef2_{p}coder.safetensors")
+        for p in ("en", "de")
+    ]
+    joined = {f"encoder.layers.{key}": tensor for key, tensor in parts[0].items()}
+    for key, tensor in parts[1].items():
+        index, _, name = key.partition(".")
+        joined[f"decoder.layers.{int(index) - 1}.{name}"] = tensor
+    theirs = AutoencoderTiny(
+        latent_channels=32, num_encoder_blocks=(1, 3, 3, 3), num_decoder_blocks=(3, 3, 3, 1)
+    ).state_dict()  # the same network but for the branches that it cannot hold
+    assert {key for key in joined if ".pool." not in key} == set(theirs)
+    (tmp_path / "one").mkdir()
+    save_file(joined, tmp_path / "one" / "taef2.safetensors")
+    one, two = (open_encoder("taef2", str(tmp_path / name)) for name in ("one", "two"))
+    assert one.identity == two.identity
+    save_file({"some.tensor": torch.zeros(1)}, tmp_path / "one" / "taef2.safetensors")
+    with pytest.raises(UserError, match="holds no usable weights"):
+        open_encoder("taef2", str(tmp_path / "one"))
 
 
 def test_taef2_refuses_files_of_another_network(tmp_path: Path) -> None:
