@@ -8,13 +8,16 @@ torchrun --nproc_per_node=4 -m toolkit.encode "true" --encoder=clip_image --devi
 import resource
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from toolkit.core.checks import at_least
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
 from toolkit.store.catalog import Catalog, print_gaps, without_rehearsals
 from toolkit.store.layout import local_layout
+
+if TYPE_CHECKING:
+    from toolkit.encoding.rehearsal import Forecast
 
 
 def main(
@@ -34,6 +37,7 @@ def main(
     workers: int = 2,
     threads: int = 0,
     overwrite: bool = False,
+    limit: int | None = None,
     import_folder: Path | None = None,
     export_folder: Path | None = None,
     datasets: tuple[str, ...] | None = None,
@@ -61,19 +65,22 @@ def main(
         workers: threads that decode.
         threads: of torch on a CPU; all cores otherwise.
         overwrite: whether to replace a sidecar of that name that was made in another way.
+        limit: encode only so many samples and keep nothing, to see what all would take.
         import_folder: takes latents from this folder of .pt files, one a picture, instead.
         export_folder: writes the latents of --sidecar to this folder, one .pt a picture, instead.
         datasets: only these; all but rehearsals otherwise.
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
-    at_least(1, batch_size=batch_size, workers=workers)
+    at_least(1, batch_size=batch_size, workers=workers, limit=1 if limit is None else limit)
     at_least(0, target_size=target_size, threads=threads)
     layout = local_layout(shards, manifests)
     catalog = Catalog(layout, list(datasets) if datasets else without_rehearsals(layout))
     print_gaps(catalog)
     condition = catalog.condition(where)
     if import_folder or export_folder:
+        if limit is not None:
+            raise UserError("--limit rehearses an encoding, not --import_folder or --export_folder")
         _exchange(catalog, condition, sidecar, import_folder, export_folder, overwrite)
         return
     if encoder is None:
@@ -82,6 +89,7 @@ def main(
     import torch
 
     from toolkit.encoders.api import encoder_module, open_encoder
+    from toolkit.encoding.rehearsal import rehearse
     from toolkit.encoding.run import Job, encode, encode_captions, encode_pictures
     from toolkit.store.tensors import Recipe, check_name
     from toolkit.stream.ranks import rank_and_world
@@ -108,6 +116,9 @@ def main(
         name, Recipe(opened.identity, tuple(kept), settings), condition, module.READS, function,
         batch_size, size, fit, workers, rank, world, overwrite, empty,
     )  # fmt: skip
+    if limit is not None:
+        _print_forecast(name, rehearse(catalog, job, limit))
+        return
     try:
         summary = encode(catalog, job)
     except KeyboardInterrupt:
@@ -119,8 +130,29 @@ def main(
     )
     for cause, count in sorted(summary.causes.items()):
         print(f"  not encoded, {cause}: {count}")
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(f"  largest size of the process {largest / 1e6:.0f} MB", file=sys.stderr)
+    print(f"  {_memory()}", file=sys.stderr)
+
+
+def _print_forecast(name: str, found: "Forecast") -> None:
+    told = f", {found.num_failed} of them in vain" if found.num_failed else ""
+    print(
+        f"{name}: a rehearsal of {found.num_samples} samples{told}, nothing is kept; all "
+        f"{found.num_wanted} of the query: about {found.seconds:.0f} s in one process, "
+        f"{_size(found.num_bytes)}; {_memory()}"
+    )
+
+
+def _size(num_bytes: float) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.3g} MB"
+
+
+def _memory() -> str:
+    import torch
+
+    told = f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6:.0f} MB"
+    if torch.cuda.is_available():
+        told += f", of the GPU {torch.cuda.max_memory_allocated() / 1e6:.0f} MB"
+    return told
 
 
 def _exchange(

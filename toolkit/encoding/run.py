@@ -112,7 +112,7 @@ def encode(catalog: Catalog, job: Job) -> Summary:
                 else:
                     yield task
 
-        for task, inputs in groupby(_inputs(catalog, job, todo()), lambda made: made.task):
+        for task, inputs in groupby(inputs_of(catalog, job, todo()), lambda made: made.task):
             _remove_leftovers(layout, task, job.name)
             samples = encoded_samples(task, inputs, job)
             counted = _counted(samples, task, summary, progress)
@@ -187,7 +187,8 @@ def stored(values: torch.Tensor, dtype: str) -> np.ndarray:
     return found
 
 
-def _inputs(catalog: Catalog, job: Job, todo: Iterator[ShardTask]) -> Iterator[Inputs]:
+def inputs_of(catalog: Catalog, job: Job, todo: Iterator[ShardTask]) -> Iterator[Inputs]:
+    """Batches of what is to be encoded, made ahead by the job's threads."""
     found = batches(todo, job.reads, job.batch_size)
     if job.reads == "caption":
         return (Inputs(task, items) for task, items in found)
