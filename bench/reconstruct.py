@@ -3,8 +3,8 @@
     python -m bench.reconstruct FOLDER [--encoder=taef2] [--weights=DIR] [--size=256]
 
 Pictures are scaled so that the shorter side fits, by each of the usual filters, and their centre is
-cut out. The filter matters: the softer it is, the less there is to lose. Beside the figures, a sheet
-with the worst, a middle and the best picture is written, each above what came back of it.
+cut out. The filter matters: the softer it is, the less there is to lose. Beside the figures, a
+sheet is written: the worst picture, two in between and the best, each above what came back of it.
 """
 
 from pathlib import Path
@@ -36,7 +36,8 @@ def main(
         found = np.array([_psnr(a, b) for a, b in zip(squares, back, strict=True)])
         rows.append({
             "name": f"{encoder} at {size}, scaled by {name.lower()}", "pictures": len(paths),
-            "mean_db": round(float(found.mean()), 2), "median_db": round(float(np.median(found)), 2),
+            "mean_db": round(float(found.mean()), 2),
+            "median_db": round(float(np.median(found)), 2),
             "worst_db": round(float(found.min()), 2),
         })  # fmt: skip
         if name == "BICUBIC":  # the loader's own

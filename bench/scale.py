@@ -34,8 +34,8 @@ def main(rows: int = 1_000_000, rounds: int = 5, folder: str = "/tmp/tessera-ben
     few = max(rows // 100, 1)
     found: list[dict[str, Any]] = []
     for kind in ("plain", "triplets"):
-        _write(root / kind, kind, rows)
-        _write(root / f"{kind}-few", kind, few)
+        write(root / kind, kind, rows)
+        write(root / f"{kind}-few", kind, few)
         runs = [_one(root / kind, "start", 0, fresh=True) for _ in range(rounds)]
         again = [_one(root / kind, "start", 0) for _ in range(rounds)]
         later = [_one(root / kind, "start", rows * BATCH) for _ in range(rounds)]
@@ -105,9 +105,10 @@ def one(root: str, what: str, number: int) -> None:
     print(json.dumps({"megabytes": round(largest[0] / 1e6, 1)}))
 
 
-def _write(root: Path, kind: str, rows: int) -> None:
+def write(root: Path, kind: str, rows: int) -> None:
     """A dataset `main` of so many rows; for triplets also what they link to, and `pairs`."""
-    if (root / "done").exists():
+    done = root / "done"
+    if done.exists() and done.read_text() == str(rows):
         return
     shutil.rmtree(root, ignore_errors=True)
     others = {"content": max(rows // 10, 1), "style": max(rows * 8 // 100, 1)}
@@ -116,7 +117,7 @@ def _write(root: Path, kind: str, rows: int) -> None:
             _dataset(root, role, count, {})
         _dataset(root, "pairs", max(rows // 20, 1), {})
     _dataset(root, "main", rows, others if kind == "triplets" else {})
-    (root / "done").touch()
+    done.write_text(str(rows))
 
 
 def _dataset(root: Path, name: str, rows: int, links: dict[str, int]) -> None:

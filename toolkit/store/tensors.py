@@ -12,7 +12,8 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,16 @@ def write_tensors(
 
 def read_rows(layout: Layout, dataset: str, stem: str, name: str, recipe: str) -> pa.Table:
     """The rows of one shard's sidecar. Raises UserError when they are missing or stale."""
+    with open_rows(layout, dataset, stem, name, recipe) as file:
+        return file.read()
+
+
+@contextmanager
+def open_rows(
+    layout: Layout, dataset: str, stem: str, name: str, recipe: str
+) -> Iterator[pq.ParquetFile]:
+    """The file of one shard's rows, checked. Raises UserError when it is missing or stale, or
+    damaged, now or when it is read."""
     path = sidecar_path(layout, dataset, stem, name)
     again = (
         f"make it again with python -m toolkit.encode \"dataset='{dataset}'\" --sidecar={name} "
@@ -175,19 +186,19 @@ def read_rows(layout: Layout, dataset: str, stem: str, name: str, recipe: str) -
     )
     try:
         with pq.ParquetFile(path) as file:
-            metadata, table = file.schema_arrow.metadata or {}, file.read()
+            schema, metadata = file.schema_arrow, file.schema_arrow.metadata or {}
+            if not schema.equals(SCHEMA):
+                raise UserError(f"{path} holds no tensors: {name} is another kind of sidecar")
+            shard = manifest_metadata(layout.manifest_named(dataset, stem))[SHARD_SHA256]
+            if metadata.get(SHARD_SHA256) != shard:
+                raise UserError(f"the sidecar {path} is stale, its shard was packed anew: {again}")
+            if metadata.get(RECIPE) != recipe.encode():
+                raise UserError(f"the sidecar {path} is stale, it was made in another way: {again}")
+            yield file
     except FileNotFoundError:
         raise UserError(f"the sidecar {path} is missing: {again}") from None
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"the sidecar {path} is damaged ({error}): {again}") from None
-    if not table.schema.equals(SCHEMA):
-        raise UserError(f"{path} holds no tensors: {name} is another kind of sidecar")
-    shard = manifest_metadata(layout.manifest_named(dataset, stem))[SHARD_SHA256]
-    if metadata.get(SHARD_SHA256) != shard:
-        raise UserError(f"the sidecar {path} is stale, its shard was packed anew: {again}")
-    if metadata.get(RECIPE) != recipe.encode():
-        raise UserError(f"the sidecar {path} is stale, it was made in another way: {again}")
-    return table
 
 
 def write_empty(layout: Layout, dataset: str, name: str, arrays: Mapping[str, np.ndarray]) -> None:

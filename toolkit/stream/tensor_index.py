@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +18,9 @@ from toolkit.core.errors import UserError
 from toolkit.core.files import atomic_path, make_folder
 from toolkit.store.layout import Layout
 from toolkit.store.selection import Selection, selections_folder
-from toolkit.store.tensors import FLIPPED, read_rows, tensors_path
+from toolkit.store.tensors import FLIPPED, open_rows, read_rows, tensors_path
 
+_AT_ONCE = 1 << 16  # samples looked up together, so that a million need no memory
 _SHIFT = 40  # bits of an offset in a place: tars of up to a terabyte
 _COLUMNS = ("place", "plain", "flipped", "size", "cause")
 Used = Mapping[tuple[Layout, str], Sequence[str]]  # data folders and dataset to its shards
@@ -64,13 +67,16 @@ class TensorIndex:
             np.asarray(selection.table.column(f"{role}_{name}").to_numpy())
             for name in ("shard", "offset")
         )
-        there = shards >= 0
         numbers = np.array([self._numbers.get(str(p), -1) for p in selection.shards] or [-1])
-        wanted = (numbers[shards[there]] << _SHIFT) | offsets[there]
-        places = self._columns["place"]
-        rows = np.searchsorted(places, wanted).clip(max=max(0, len(places) - 1))
-        unknown = wanted if not len(places) else wanted[places[rows] != wanted]
-        return len(unknown), int(there.sum())
+        places, unknown, count = self._columns["place"], 0, 0
+        for start in range(0, len(shards), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            there = shards[some] >= 0
+            wanted = (numbers[shards[some][there]] << _SHIFT) | offsets[some][there]
+            rows = np.searchsorted(places, wanted).clip(max=max(0, len(places) - 1))
+            is_known = places[rows] == wanted if len(places) else np.zeros(len(wanted), bool)
+            unknown, count = unknown + int((~is_known).sum()), count + len(wanted)
+        return unknown, count
 
     def largest(self) -> int:
         """Bytes of the largest tensor."""
@@ -95,42 +101,52 @@ def open_index(
 
     Raises UserError: a sidecar that is missing, stale, or made in different ways.
     """
-    shards = [
-        (layout, dataset, stem, read_rows(layout, dataset, stem, sidecar, recipe))
-        for (layout, dataset), stems in used.items()
-        for stem in stems
-    ]
-    text = [
-        [str(layout.shards.absolute()), dataset, stem, str(rows.schema.metadata)]
-        for layout, dataset, stem, rows in shards
-    ]
+    places = [(*place, stem) for place, stems in used.items() for stem in stems]
+    text, room = [], 0
+    for layout, dataset, stem in places:
+        with open_rows(layout, dataset, stem, sidecar, recipe) as file:
+            room += _most_rows(file.metadata)
+            facts = str(file.schema_arrow.metadata)
+        text.append([str(layout.shards.absolute()), dataset, stem, facts])
     identity = hashlib.sha256(json.dumps([recipe, output, text]).encode()).hexdigest()
     folder = make_folder(cache or selections_folder(next(iter(used))[0]))
     path = folder / f"{sidecar}-{identity[:16]}.arrow"
     if not path.is_file():
-        _compile(shards, sidecar, output, path)
+        tables = (read_rows(*place, sidecar, recipe) for place in places)
+        with TemporaryFile(dir=folder) as scratch:
+            columns = np.memmap(scratch, np.int64, "w+", shape=(len(_COLUMNS), max(room, 1)))
+            _compile(tables, places, sidecar, output, columns, path)
     return TensorIndex(path)
 
 
+def _most_rows(metadata: Any) -> int:
+    """At least as many as the index has of a file: its leaf values, told by its footer."""
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+    leaves = ("pictures.list.element", "tensors.list.element.picture")
+    return sum(column.num_values for column in columns if column.path_in_schema in leaves)
+
+
 def _compile(
-    shards: Sequence[tuple[Layout, str, str, pa.Table]], sidecar: str, output: str, path: Path
-) -> None:
-    causes, arrays, parts = [""], set[str](), []
-    for number, (*_, table) in enumerate(shards):
+    tables: Iterable[pa.Table], places: Sequence[tuple[Layout, str, str]], sidecar: str,
+    output: str, columns: np.ndarray, path: Path,
+) -> None:  # fmt: skip
+    """Writes the index. columns: a mapped file in which it is put together, a shard at a time."""
+    causes, arrays, count = [""], set[str](), 0
+    for number, table in enumerate(tables):
         rows = np.concatenate([_encoded(table, output, arrays), *_failed(table, causes)])
         rows[:, 0] |= number << _SHIFT
-        parts.append(rows[np.argsort(rows[:, 0], kind="stable")])
+        columns[:, count : count + len(rows)] = rows[np.argsort(rows[:, 0], kind="stable")].T
+        count += len(rows)
     dtypes, shapes = zip(*map(_parsed, sorted(arrays)), strict=True) if arrays else ((), ())
     if len(set(dtypes)) != 1 or len({shape[1:] for shape in shapes}) != 1:
         raise UserError(f"{sidecar} holds no tensors {output} of one kind: {arrays or 'none'}")
-    places = [(layout, dataset, stem) for layout, dataset, stem, _ in shards]
     facts = {
         "shards": [str(layout.tar_named(name, stem)) for layout, name, stem in places],
         "tars": [str(tensors_path(*place, sidecar)) for place in places],
         "causes": causes, "dtype": dtypes[0], "shape": max(shapes),
     }  # fmt: skip
-    columns = np.concatenate(parts).T
-    found = pa.table({n: pa.array(c) for n, c in zip(_COLUMNS, columns, strict=True)})
+    found = pa.table({n: pa.array(c[:count]) for n, c in zip(_COLUMNS, columns, strict=True)})
     found = found.replace_schema_metadata({"tessera": json.dumps(facts)})
     with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), found.schema) as writer:
         writer.write_table(found)
