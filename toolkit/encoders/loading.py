@@ -4,6 +4,7 @@ Downloads are the hub library's own, so HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE 
 """
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import is_offline_mode
 
 from toolkit.core.errors import UserError, one_line
 
@@ -44,10 +46,11 @@ def load_model(
 def load(
     build: Callable[..., Any], weights: str | None, default: Pretrained, **options: Any
 ) -> Any:
-    """Calls a library's `from_pretrained`, without its messages.
+    """Calls a library's `from_pretrained`, without its messages. What was downloaded before is
+    used as it is; a download is announced.
 
     Args:
-        build: the function.
+        build: the function; it knows `local_files_only`.
         weights: a local folder, or a hub id as ORGANISATION/NAME or ORGANISATION/NAME/FOLDER.
         default: what is taken without weights, and whose size the message tells.
         options: given on.
@@ -60,13 +63,19 @@ def load(
     repository, folder = (where, "") if is_folder else _split(where)
     if folder:
         options["subfolder"] = folder
-    try:
+    try:  # the libraries raise anything on files of another kind
         with _quiet():
-            return build(repository, **options)
-    except Exception as error:  # the libraries raise anything on files of another kind
+            return build(repository, local_files_only=True, **options)
+    except Exception as error:
         if is_folder:
             raise UserError(f"{where} holds no usable weights: {_brief(error)}") from None
-        size = f" ({default.size})" if where == default.hub_id else ""
+    size = f" ({default.size})" if where == default.hub_id else ""
+    try:
+        if not is_offline_mode():
+            print(f"fetching {where}{size} from the hub", file=sys.stderr, flush=True)
+        with _quiet(with_bars=sys.stderr.isatty()):
+            return build(repository, **options)
+    except Exception as error:
         only = f' --include="{folder}/*"' if folder else ""
         raise UserError(
             f"the weights {where}{size} are not on this machine: get them with `hf download "
@@ -117,7 +126,7 @@ def weights_hash(modules: Iterable[torch.nn.Module]) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet(with_bars: bool = False) -> Iterator[None]:
     from diffusers.utils import logging as of_diffusers
     from transformers.utils import logging as of_transformers
 
@@ -125,7 +134,8 @@ def _quiet() -> Iterator[None]:
     levels = [library.get_verbosity() for library in libraries]
     for library in libraries:
         library.set_verbosity_error()
-        library.disable_progress_bar()
+        if not with_bars:
+            library.disable_progress_bar()
     try:
         yield
     finally:

@@ -104,26 +104,29 @@ def _conv(inputs: int, outputs: int, stride: int = 1, bias: bool = True) -> nn.C
     return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=bias)
 
 
-def _from_pretrained(where: str, subfolder: str = "") -> tuple[nn.Module, nn.Module]:
+def _from_pretrained(
+    where: str, subfolder: str = "", local_files_only: bool = False
+) -> tuple[nn.Module, nn.Module]:
     from safetensors.torch import load_file
 
     folder = Path(where)
     if folder.is_dir() and not (folder / JOINED).exists():
         parts = tuple(load_file(folder / name) for name in FILES)
     else:
-        parts = _parted(load_file(_joined_file(where, subfolder)))
+        parts = _parted(load_file(_joined_file(where, subfolder, local_files_only)))
     modules = (make_encoder(), make_decoder())
     for module, tensors in zip(modules, parts, strict=True):
         module.load_state_dict(tensors)
     return modules
 
 
-def _joined_file(where: str, subfolder: str) -> Path:
+def _joined_file(where: str, subfolder: str, local_files_only: bool) -> Path:
     if Path(where).is_dir():
         return Path(where) / JOINED
     from huggingface_hub import hf_hub_download
 
-    return Path(hf_hub_download(where, JOINED, subfolder=subfolder or None))
+    folder = subfolder or None
+    return Path(hf_hub_download(where, JOINED, subfolder=folder, local_files_only=local_files_only))
 
 
 def _parted(joined: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], ...]:
