@@ -8,16 +8,13 @@ torchrun --nproc_per_node=4 -m toolkit.encode "true" --encoder=clip_image --devi
 import resource
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from toolkit.core.checks import at_least
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
 from toolkit.store.catalog import Catalog, print_gaps, without_rehearsals
 from toolkit.store.layout import local_layout
-
-if TYPE_CHECKING:
-    from toolkit.encoding.rehearsal import Forecast
 
 
 def main(
@@ -133,7 +130,7 @@ def main(
     print(f"  {_memory()}", file=sys.stderr)
 
 
-def _print_forecast(name: str, found: "Forecast") -> None:
+def _print_forecast(name: str, found: Any) -> None:
     told = f", {found.num_failed} of them in vain" if found.num_failed else ""
     print(
         f"{name}: a rehearsal of {found.num_samples} samples{told}, nothing is kept; all "

@@ -47,11 +47,17 @@ class DataConfig:
 class OptimConfig:
     """AdamW (Loshchilov & Hutter 2019) with linear warm-up.
 
-    lr: peak learning rate. schedule: what follows the warm-up: constant, or cosine down to 0.
-    clip_grad_norm: largest gradient norm, 0 for no limit.
+    optimizer: adamw, or adamw8bit, which keeps its state in 8 bits (bitsandbytes). lr: peak
+    learning rate. group_lr: peaks of the method's groups of weights, as gates:1e-2,vectors:0; a
+    group at 0 is frozen. schedule: what follows the warm-up: constant, or cosine down to 0.
+    clip_grad_norm: largest gradient norm, 0 for no limit. gradient_accumulation_steps: parts in
+    which a batch is worked through, for less memory; data.batch_size is the whole batch.
+    gradient_checkpointing: recomputes activations instead of keeping them.
     """
 
+    optimizer: Literal["adamw", "adamw8bit"] = "adamw"
     lr: float = 1e-3
+    group_lr: str = ""
     weight_decay: float = 0.01
     beta1: float = 0.9
     beta2: float = 0.99
@@ -59,14 +65,18 @@ class OptimConfig:
     warmup_steps: int = 20
     schedule: Literal["constant", "cosine"] = "cosine"
     clip_grad_norm: float = 1.0
+    gradient_accumulation_steps: int = 1
+    gradient_checkpointing: bool = False
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """save_interval: steps between checkpoints. keep: how many of the last ones stay."""
+    """save_interval: steps between checkpoints. keep: how many of the last ones stay. keep_every:
+    those at multiples of so many steps stay as well, 0 for none."""
 
     save_interval: int = 50
     keep: int = 2
+    keep_every: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,13 +95,25 @@ class SampleConfig:
 @dataclass(frozen=True)
 class RunConfig:
     """One run. threads: intra-op threads; bit-identity holds at a fixed number of them, so the
-    number is part of the configuration. method_config: the fields of the method itself."""
+    number is part of the configuration. precision: of the arithmetic; auto is fp32 on a CPU, bf16
+    or else fp16 on a GPU. deterministic: bit-identity on a GPU too. compile: torch.compile, once
+    its loss was found to be the same. channels_last: memory layout of convolutions. tf32: faster
+    float32 products on a GPU. init_from: weights to begin with: a run, a checkpoint or a
+    .safetensors file. initial_steps: steps that count as done before the first; rate, data and
+    numbering go on from there. method_config: the fields of the method itself."""
 
     method: str = "style_adapter"
     steps: int = 300
     seed: int = 0
     threads: int = 2
     device: str = "cpu"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    deterministic: bool = False
+    compile: bool = False
+    channels_last: bool = False
+    tf32: bool = False
+    init_from: str = ""
+    initial_steps: int = 0
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -100,11 +122,13 @@ class RunConfig:
 
 
 _LEAST = {
-    "steps": 1, "threads": 1, "data.batch_size": 1, "data.workers": 0, "data.prefetch": 0,
-    "data.shuffle_block": 1, "data.max_bytes": 1, "data.max_failures": 0,
+    "steps": 1, "initial_steps": 0, "threads": 1, "data.batch_size": 1, "data.workers": 0,
+    "data.prefetch": 0, "data.shuffle_block": 1, "data.max_bytes": 1, "data.max_failures": 0,
     "optim.warmup_steps": 0, "optim.clip_grad_norm": 0, "optim.weight_decay": 0,
-    "checkpoint.save_interval": 1, "checkpoint.keep": 1, "sample.sample_every": 1,
-    "sample.num_pairs": 1, "sample.steps": 1, "sample.eval_every": 1, "sample.eval_size": 1,
+    "optim.gradient_accumulation_steps": 1,
+    "checkpoint.save_interval": 1, "checkpoint.keep": 1, "checkpoint.keep_every": 0,
+    "sample.sample_every": 1, "sample.num_pairs": 1, "sample.steps": 1,
+    "sample.eval_every": 1, "sample.eval_size": 1,
 }  # fmt: skip
 
 
@@ -116,5 +140,15 @@ def check_config(config: RunConfig) -> None:
             raise UserError(f"--{name}={value}: takes {least} or more")
     data = config.data
     Augment(data.crop, data.least_scale, data.flip, data.caption_dropout)  # checks its own ranges
+    if config.initial_steps >= config.steps:
+        raise UserError(
+            f"--initial_steps={config.initial_steps}: --steps={config.steps} counts those too, so "
+            "nothing is left"
+        )
     if config.optim.lr <= 0:
         raise UserError(f"--optim.lr={config.optim.lr}: takes a number above 0")
+    if config.optim.gradient_accumulation_steps > data.batch_size:
+        raise UserError(
+            f"--optim.gradient_accumulation_steps={config.optim.gradient_accumulation_steps}: "
+            f"--data.batch_size={data.batch_size} cannot be parted so often"
+        )

@@ -8,6 +8,7 @@ The only place that wires data, method, optimiser and loop together.
 """
 
 import contextlib
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ def main(
     threads: int | None = None,
     device: str | None = None,
     resume: bool = False,
+    force: bool = False,
+    no_restore_optimizer: bool = False,
     overwrite: bool = False,
     name: str | None = None,
     runs: Path = Path("runs"),
@@ -53,7 +56,10 @@ def main(
         seed: of weights, order, noise and everything else.
         threads: intra-op threads; results are bit-identical at a fixed number.
         device: cpu, cuda, cuda:1 …
-        resume: go on from the run's last checkpoint.
+        resume: go on from the run's last checkpoint, as if it had never stopped; refused where
+            anything differs that decides the weights.
+        force: with --resume, accept what differs, and say what.
+        no_restore_optimizer: with --resume, begin with an optimiser without memory.
         overwrite: delete an existing run of this name first.
         name: the run's name; METHOD-PRESET otherwise.
         runs: folder of all runs.
@@ -62,6 +68,7 @@ def main(
     """
     from train.methods import check_method
     from train.runs import RunFolder, check_run_name, claim, refuse_existing
+    from train.settings import Resume
 
     check_method(method)
     layout = open_layout(shards, manifests)
@@ -74,6 +81,8 @@ def main(
     changes |= {key: str(value) for key, value in named.items() if value is not None}
     if resume and (overwrite or epochs is not None):
         raise UserError("--resume goes on as it was: leave --overwrite and --epochs away")
+    if not resume and (force or no_restore_optimizer):
+        raise UserError("--force and --no_restore_optimizer go with --resume")
     busy = f"another process is training the run {folder.path}: wait for it"
     if not resume:
         refuse_existing(folder, overwrite)
@@ -82,15 +91,17 @@ def main(
         if there:  # before anything slow
             stack.enter_context(held(folder.path, busy))
         settings, selections, validation = _prepare(
-            folder, method, config, changes, epochs, resume, layout
+            folder, method, config, changes, epochs, resume, force, layout
         )
         built = _build(settings, selections[0])
         if not there:
             stack.enter_context(held(make_folder(folder.path), busy))
         if not resume:
             claim(folder, overwrite)
+        if not resume or force:
             write_atomic(folder.config, to_toml(settings))
-        _train(settings, built, folder, selections, validation, layout, resume)
+        how = Resume(force, not no_restore_optimizer) if resume else None
+        _train(settings, built, folder, selections, validation, layout, how)
 
 
 def _prepare(
@@ -100,6 +111,7 @@ def _prepare(
     changes: dict[str, str],
     epochs: float | None,
     resume: bool,
+    force: bool,
     layout: Layout,
 ) -> tuple[Any, list[Any], Any]:
     """Configuration, selections of the mix, and the selection to validate on."""
@@ -108,7 +120,7 @@ def _prepare(
     from train.settings import fresh_config, stored_config, with_epochs
 
     if resume:
-        settings = stored_config(folder, method, changes)
+        settings = stored_config(folder, method, changes, force)
     else:
         settings = fresh_config(method, config, changes)
     check_config(settings)
@@ -120,13 +132,10 @@ def _prepare(
 
 def _build(settings: Any, main: Any) -> Any:
     """The method on its device. Raises UserError where device or data do not do for it."""
-    import torch
-
     from toolkit.encoders.device import usable_device
     from train.runs import build_method
 
-    device = usable_device(settings.device)
-    torch.set_num_threads(settings.threads)
+    usable_device(settings.device)
     method = build_method(settings)
     lacking = [role for role in method.needs().roles if role not in main.roles]
     if lacking:
@@ -134,95 +143,86 @@ def _build(settings: Any, main: Any) -> Any:
             f"{settings.method} needs {' and '.join(lacking)} pictures, the samples of "
             f"{settings.data.main} have none: train on a dataset linked to them, such as teacher"
         )
-    method.module().to(device)
     return method
 
 
 def _train(
-    settings: Any,
-    method: Any,
-    folder: Any,
-    selections: list[Any],
-    validation: Any,
-    layout: Layout,
-    resume: bool,
-) -> None:
+    settings: Any, method: Any, folder: Any, selections: list[Any], validation: Any,
+    layout: Layout, how: Any,
+) -> None:  # fmt: skip
+    """Trains to the end, or to a signal. how: the run resumes; None for a new one."""
     from train.data import open_loader
+    from train.identity import facts_of, frozen_hash
+    from train.interrupt import Interrupts
     from train.loop import StepResult, train
-    from train.optim import build_optimizer
-    from train.settings import fingerprint
+    from train.numerics import compile_checked, enable_gradient_checkpointing, open_numerics, place
+    from train.optim import build_optimizer, with_rates
+    from train.resume import begin, restore
     from train.state import TrainState, save_checkpoint
     from train.watch import Watch
 
-    identity, saving = fingerprint(settings), settings.checkpoint
-    optimizer = build_optimizer(settings.optim, method.param_groups())
+    numerics, groups = open_numerics(settings), with_rates(settings.optim, method.param_groups())
+    if settings.optim.gradient_checkpointing:
+        enable_gradient_checkpointing(method.module())
+    weights, saving = place(method.module(), settings, numerics), settings.checkpoint
+    optimizer = build_optimizer(settings.optim, groups)
+    frozen = frozen_hash(method.module(), method.trainable_state())
     with open_loader(settings, selections, method.needs(), layout) as loader:
-        first = 0
-        if resume:
-            first = _restore(settings, folder, method, optimizer, loader, identity)
-        _announce(settings, method, selections)
-        watch = Watch(settings, folder, method, validation, first)
+        facts = facts_of(settings, loader.state_dict(), frozen)
+        if how is None:
+            first = begin(settings, method, loader)
+        else:
+            first = restore(folder, settings, method, optimizer, numerics, loader, facts, how)
+        _announce(settings, weights, numerics.precision, selections)
+        watch = Watch(settings, folder, method, numerics, validation, first)
+        if settings.compile:
+            print(compile_checked(method, watch.held_out, numerics))
+        interrupts, began, done = Interrupts(), time.monotonic(), first
 
-        def after_step(result: StepResult) -> None:
+        def after_step(result: StepResult) -> bool:
+            nonlocal done
+            done = result.step
             watch.step(result)
-            if result.step % saving.save_interval == 0 or result.step == settings.steps:
-                state = TrainState(settings.method, result.step, result.cursor, identity)
-                weights = method.trainable_state()
-                save_checkpoint(folder.checkpoints, state, weights, optimizer, saving.keep)
+            if interrupts.received or done % saving.save_interval == 0 or done == settings.steps:
+                scaler = numerics.scaler.state_dict()
+                state = TrainState(settings.method, done, result.cursor, facts, scaler)
+                trained = method.trainable_state()
+                save_checkpoint(
+                    folder.checkpoints, state, trained, optimizer, saving.keep, saving.keep_every
+                )
+            return not interrupts.received
 
-        start = time.monotonic()
-        batches, steps = iter(loader), settings.steps
-        try:
-            train(method, optimizer, batches, settings.optim, first, steps, after_step)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(_how_to_resume(settings, folder)) from None
+        with interrupts:
+            train(
+                method, optimizer, iter(loader), settings.optim, numerics, first, settings.steps,
+                after_step,
+            )  # fmt: skip
         watch.close()
-    print(f"{settings.steps - first} steps in {time.monotonic() - start:.0f} s; run: {folder.path}")
+    if done < settings.steps and interrupts.received:
+        _leave(settings, folder, interrupts.received)
+    print(f"{done - first} steps in {time.monotonic() - began:.0f} s; run: {folder.path}")
     print(f"pictures: {folder.samples}; next: python -m train.stylize --run={folder.path}")
 
 
-def _restore(
-    settings: Any, folder: Any, method: Any, optimizer: Any, loader: Any, identity: str
-) -> int:
-    """Puts the last checkpoint back; returns the number of finished steps, 0 where the run was
-    stopped before its first checkpoint."""
-    from train.state import list_checkpoints, load_optimizer, load_weights, read_state
+def _leave(settings: Any, folder: Any, number: int) -> None:
+    """Ends the program as a signal asks: with 130 for Ctrl-C, 143 for SIGTERM."""
+    from train.interrupt import exit_code
+    from train.resume import how_to_resume
 
-    found = list_checkpoints(folder.checkpoints)
-    if not found:
-        print(f"{folder.path} has no checkpoint yet: it begins anew, as it was configured")
-        return 0
-    checkpoint = found[-1]
-    state = read_state(checkpoint, settings.method)
-    if state.fingerprint != identity:
-        raise UserError(f"the checkpoint {checkpoint} was made with another configuration")
-    method.load_trainable_state(load_weights(checkpoint))
-    load_optimizer(checkpoint, optimizer)
-    loader.load_state_dict(state.cursor)
-    print(f"resumed {folder.path} at step {state.step} of {settings.steps}")
-    return state.step
+    print(f"interrupted: {how_to_resume(settings, folder)}", file=sys.stderr)
+    raise SystemExit(exit_code(number))
 
 
-def _how_to_resume(settings: Any, folder: Any) -> str:
-    from train.state import list_checkpoints
+def _announce(
+    settings: Any, weights: dict[str, int], precision: str, selections: list[Any]
+) -> None:
+    from train.numerics import determinism
 
-    found = list_checkpoints(folder.checkpoints)
-    where = found[-1].name if found else "the start, there is no checkpoint yet"
-    where_runs = "" if folder.path.parent == Path("runs") else f" --runs={folder.path.parent}"
-    return (
-        f"python -m train.run {settings.method} --name={folder.path.name}{where_runs} --resume "
-        f"goes on from {where}"
-    )
-
-
-def _announce(settings: Any, method: Any, selections: list[Any]) -> None:
-    count = sum(p.numel() for p in method.module().parameters())
+    counts = ", ".join(f"{count / 1e6:.2f} million {kind}" for kind, count in weights.items())
     sizes = ", ".join(f"{s.name} {len(s)}" for s in selections)
-    print(
-        f"{settings.method}: {count / 1e6:.2f} million parameters; samples: {sizes}; "
-        f"mix {settings.data.mix}; bit-identical when repeated with {settings.threads} threads "
-        f"on {settings.device}"
-    )
+    print(f"{settings.method}: weights: {counts}; arithmetic in {precision} on {settings.device}")
+    print(f"samples: {sizes}; mix {settings.data.mix}")
+    print(f"determinism: {determinism(settings)}")
 
 
 def _fields(positional: list[str]) -> tuple[str, dict[str, str]]:

@@ -1,13 +1,12 @@
 """Which configuration a run has: of a preset and flags when it is new, its own when it resumes."""
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from math import ceil
 from operator import attrgetter
 from pathlib import Path
 
-from toolkit.core.config import load_toml, nest, resolve, to_toml
+from toolkit.core.config import load_toml, nest, resolve
 from toolkit.core.errors import UserError
 from toolkit.stream.mix import parse_mix
 from train.config import RunConfig
@@ -24,6 +23,15 @@ _FREE = (
     "sample",
     "device",
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class Resume:
+    """How a run goes on. force: what differs from before is accepted; restore_optimizer: whether
+    the optimiser's state comes back too."""
+
+    force: bool = False
+    restore_optimizer: bool = True
 
 
 def fresh_config(method: str, config: str, changes: Mapping[str, str]) -> RunConfig:
@@ -46,10 +54,13 @@ def fresh_config(method: str, config: str, changes: Mapping[str, str]) -> RunCon
     return resolve(settings, nest(changes), "the flags")
 
 
-def stored_config(folder: RunFolder, method: str, changes: Mapping[str, str]) -> RunConfig:
+def stored_config(
+    folder: RunFolder, method: str, changes: Mapping[str, str], force: bool = False
+) -> RunConfig:
     """The configuration of a run that resumes: its own.
 
-    Raises UserError for a run of another method, or a change that would change the result.
+    Raises UserError for a run of another method; without force for a change that would change the
+    result.
     """
     settings = load_config(open_run(folder.path).config)
     if settings.method != method:
@@ -58,28 +69,19 @@ def stored_config(folder: RunFolder, method: str, changes: Mapping[str, str]) ->
             f"python -m train.run {settings.method} --name={folder.path.name} --resume"
         )
     changed = resolve(settings, nest(changes), "the flags")
-    for name in changes:
-        if not _is_free(name) and attrgetter(name)(changed) != attrgetter(name)(settings):
+    for name in () if force else changes:
+        if not is_free(name) and attrgetter(name)(changed) != attrgetter(name)(settings):
             why = " (the learning rate follows it)" if name == "steps" else ""
             raise UserError(
                 f"a resumed run keeps its {name}={attrgetter(name)(settings)}{why}: leave --{name} "
-                f"away, or start another run with another --name; free are {', '.join(_FREE)}"
+                "away, start another run with another --name, or add --force; free are "
+                f"{', '.join(_FREE)}"
             )
     return changed
 
 
-def fingerprint(settings: RunConfig) -> str:
-    """Identifies everything in a configuration that decides the trained weights."""
-    lines, group = [], ""
-    for line in to_toml(settings).splitlines():
-        group = line.strip("[]") if line.startswith("[") else group
-        field = ".".join(filter(None, [group, line.partition(" = ")[0]]))
-        if line and not _is_free(field):
-            lines.append(field + line)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _is_free(name: str) -> bool:
+def is_free(name: str) -> bool:
+    """Whether a field may change without changing the trained weights."""
     return any(name == free or name.startswith(f"{free}.") for free in _FREE)
 
 

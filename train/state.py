@@ -1,7 +1,8 @@
 """Checkpoints: everything a run needs to go on as if nothing had happened.
 
 A checkpoint is a folder of safetensors and JSON, written under another name and renamed when it is
-whole. Nothing is ever unpickled.
+whole. Nothing is ever unpickled. It lies between two steps, so of accumulated gradients there is
+nothing to keep.
 """
 
 import hashlib
@@ -9,29 +10,31 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from toolkit.core.errors import UserError, one_line
+from toolkit.core.files import sync_folder
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class TrainState:
     """Where a run stands besides weights and optimiser.
 
-    step: finished steps. cursor: the loader's state. fingerprint: of the configuration that
-    decides the result; a checkpoint of another one is refused.
+    step: finished steps. cursor: the loader's state. facts: what decides the result, see
+    `train.identity`. scaler: state of the loss scaler, empty without one.
     """
 
     method: str
     step: int
     cursor: Mapping[str, Any]
-    fingerprint: str
+    facts: Mapping[str, str]
+    scaler: Mapping[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -41,41 +44,65 @@ def save_checkpoint(
     weights: Mapping[str, torch.Tensor],
     optimizer: torch.optim.Optimizer,
     keep: int,
+    keep_every: int = 0,
 ) -> Path:
-    """Writes `folder`/step-NNNNNN and removes all but the last `keep` checkpoints.
+    """Writes `folder`/step-NNNNNN and removes earlier checkpoints but the last ones.
 
-    Raises UserError when the disk is full or the folder cannot be written; the earlier checkpoints
-    are then untouched.
+    Args:
+        folder: of all checkpoints of the run.
+        state, weights, optimizer: what to keep.
+        keep: how many stay.
+        keep_every: those at multiples of so many steps stay as well; 0 for none.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written; the earlier checkpoints are
+            then untouched.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     final = folder / f"step-{state.step:06d}"
     temporary = folder / f".{final.name}.{os.getpid()}.tmp"
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for leftover in folder.glob(".step-*.tmp"):  # of a process that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
         temporary.mkdir(parents=True)
         save_file(_plain(weights), temporary / "weights.safetensors")
         save_file(_plain(_optimizer_tensors(optimizer)), temporary / "optimizer.safetensors")
         files = {p.name: _sha256(p) for p in sorted(temporary.iterdir())}
-        text = json.dumps({**asdict(state), "files": files}, indent=1, sort_keys=True)
+        fields = {**asdict(state), "files": files}
+        fields["sha256"] = _hash_of(fields)
+        text = json.dumps(fields, indent=1, sort_keys=True)
         (temporary / "state.json").write_text(text + "\n", "utf-8")
         for path in temporary.iterdir():
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
         shutil.rmtree(final, ignore_errors=True)
         os.replace(temporary, final)
-    except OSError as error:
-        raise UserError(f"cannot write the checkpoint {final}: {error.strerror or error}") from None
+        sync_folder(folder)
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or one_line(error)
+        raise UserError(
+            f"cannot write the checkpoint {final}: {why}; those before it are as they were: make "
+            "room, then --resume"
+        ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     for old in list_checkpoints(folder)[: -max(keep, 1)]:
-        shutil.rmtree(old)
+        if not keep_every or step_of(old) % keep_every:
+            shutil.rmtree(old)
     return final
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step in a checkpoint's name."""
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """All whole checkpoints, oldest first."""
-    return sorted(p for p in folder.glob("step-*") if (p / "state.json").is_file())
+    found = [p for p in folder.glob("step-*") if (p / "state.json").is_file()]
+    return sorted((p for p in found if p.name[5:].isdigit()), key=step_of)
 
 
 def latest_checkpoint(folder: Path) -> Path:
@@ -103,10 +130,20 @@ def read_state(checkpoint: Path, method: str) -> TrainState:
     """The JSON part of a checkpoint. Raises UserError when it is damaged or of another method."""
     try:
         fields = json.loads((checkpoint / "state.json").read_text("utf-8"))
+        if fields.get("format") != FORMAT:
+            raise UserError(
+                f"the checkpoint {checkpoint} is of format {fields.get('format')}, this program "
+                f"reads {FORMAT}: train anew, or use the program that wrote it"
+            )
+        if fields.pop("sha256") != _hash_of(fields):
+            raise ValueError("state.json was changed")
         files = fields.pop("files")
         state = TrainState(**fields)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"the checkpoint {checkpoint} is damaged: {one_line(error)}") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"the checkpoint {checkpoint} is damaged ({one_line(error)}): delete it and resume "
+            "from the one before"
+        ) from None
     if state.method != method:
         raise UserError(
             f"the checkpoint {checkpoint} is of the method {state.method}, not {method}: "
@@ -124,13 +161,18 @@ def read_state(checkpoint: Path, method: str) -> TrainState:
 
 def load_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     """The trained weights of a checkpoint. Raises UserError when the file is damaged."""
+    return read_weights(checkpoint / "weights.safetensors")
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file. Raises UserError when it is none."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return load_file(checkpoint / "weights.safetensors")
+        return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"the weights in {checkpoint} are damaged: {one_line(error)}") from None
+        raise UserError(f"the weights in {path} are damaged: {one_line(error)}") from None
 
 
 def load_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer) -> None:
@@ -150,6 +192,15 @@ def load_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer) -> None:
     count = sum(len(group["params"]) for group in full["param_groups"])
     if set(state) != set(range(count)):
         raise UserError(f"the optimiser in {checkpoint} belongs to another network")
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for number, parameter in enumerate(parameters):
+        for part in ("exp_avg", "exp_avg_sq"):
+            shape = state[number].get(part, parameter).shape
+            if shape != parameter.shape:
+                raise UserError(
+                    f"the optimiser in {checkpoint} belongs to another network: {part} of weight "
+                    f"{number} is {list(shape)}, expected {list(parameter.shape)}"
+                )
     optimizer.load_state_dict({"state": state, "param_groups": full["param_groups"]})
 
 
@@ -160,6 +211,11 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tens
         for index, fields in state.items()
         for name, value in fields.items()
     }
+
+
+def _hash_of(fields: Mapping[str, Any]) -> str:
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _plain(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -17,6 +17,7 @@ from train.config import RunConfig
 from train.log import RunLog
 from train.loop import StepResult
 from train.methods.api import Method, StylizeRequest
+from train.numerics import Numerics
 from train.runs import RunFolder
 
 
@@ -24,7 +25,7 @@ class Watch:
     """Logs a run's steps, and now and then the held-out loss and a grid of pictures.
 
     Args:
-        settings, folder, method: of the run.
+        settings, folder, method, numerics: of the run.
         validation: the samples to watch.
         first: finished steps; at 0 the untrained state is looked at too.
     """
@@ -34,6 +35,7 @@ class Watch:
         settings: RunConfig,
         folder: RunFolder,
         method: Method,
+        numerics: Numerics,
         validation: Selection,
         first: int,
     ):
@@ -43,7 +45,8 @@ class Watch:
         size, seed, device = method.needs().size, settings.seed, settings.device
         held_out = fixed_batch(validation, self._config.eval_size, size, seed, "eval")
         pairs = fixed_batch(validation, self._config.num_pairs, size, seed, "grid")
-        self._held_out, self._pairs = held_out.to(device), pairs.to(device)
+        self.held_out, self._pairs = held_out.to(device), pairs.to(device)
+        self._numerics = numerics
         if first == 0:
             self._look(0)
 
@@ -63,9 +66,12 @@ class Watch:
     def _look(self, step: int) -> None:
         last = step == self._total
         if step % self._config.eval_every == 0 or last:
-            self._log.write(step, eval_loss=batch_loss(self._method, self._held_out))
+            with self._numerics.autocast():
+                loss = batch_loss(self._method, self.held_out)
+            self._log.write(step, eval_loss=loss)
         if step % self._config.sample_every == 0 or last:
-            grid = picture_grid(self._method, self._pairs, self._config.steps)
+            with self._numerics.autocast():
+                grid = picture_grid(self._method, self._pairs, self._config.steps)
             save_picture(self._samples / f"step-{step:06d}.png", grid, zoom=2)
             self._log.picture(step, "content, style, target, output", grid)
 

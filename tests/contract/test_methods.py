@@ -13,7 +13,9 @@ from toolkit.store.layout import Layout
 from toolkit.store.selection import select
 from toolkit.stream.batch import Batch, ImageSet
 from toolkit.stream.loader import Loader
+from train.loop import backward
 from train.methods import default_method_config, load_method, method_names, preset_path
+from train.numerics import enable_gradient_checkpointing, open_numerics
 from train.runs import build_method, default_config
 from train.watch import request_for
 
@@ -98,6 +100,28 @@ def test_a_samples_loss_does_not_depend_on_the_batch(name: str, batch: Batch) ->
     torch.testing.assert_close(some, whole[order], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(alone, whole[order], rtol=1e-4, atol=1e-5)
     assert len(set(whole.tolist())) == len(batch)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_accumulated_gradients_are_those_of_the_batch(name: str, batch: Batch) -> None:
+    """Two of eight samples weigh more; parts of three and two samples, of both tasks."""
+    uneven = dataclasses.replace(batch, weights=torch.tensor([1.0, 3, 1, 1, 2, 1, 1, 1]))
+    found = []
+    for parts, recompute in ((1, False), (3, False), (8, False), (1, True)):
+        method = opened(build_method(smoke(name)))
+        method.module().train()
+        if recompute:
+            enable_gradient_checkpointing(method.module())
+        losses = backward(method, uneven, open_numerics(smoke(name)), parts)
+        grads = {n: p.grad for n, p in method.module().named_parameters() if p.grad is not None}
+        found.append((losses, grads))
+    (whole, expected), *others = found
+    largest = max(float(g.abs().max()) for g in expected.values())
+    for losses, grads in others:
+        torch.testing.assert_close(losses, whole, rtol=1e-4, atol=1e-5)
+        assert grads.keys() == expected.keys()
+        for key, grad in grads.items():
+            torch.testing.assert_close(grad, expected[key], rtol=1e-3, atol=1e-5 * largest)
 
 
 @pytest.mark.parametrize("name", NAMES)

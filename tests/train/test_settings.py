@@ -8,8 +8,9 @@ import pytest
 from toolkit.core.config import load_toml, resolve, to_toml
 from toolkit.core.errors import UserError
 from train.config import RunConfig
+from train.identity import differences, facts_of
 from train.runs import RunFolder, default_config, load_config
-from train.settings import fingerprint, fresh_config, stored_config, with_epochs
+from train.settings import fresh_config, stored_config, with_epochs
 
 
 def fresh(**changes: str) -> RunConfig:
@@ -63,10 +64,13 @@ def test_unknown_preset_and_missing_file() -> None:
         fresh_config("style_adapter", "nowhere.toml", {})
 
 
-def test_fingerprint_ignores_only_what_cannot_change_the_weights() -> None:
-    base = fingerprint(fresh())
+def test_facts_leave_out_only_what_cannot_change_the_weights() -> None:
+    def facts(settings: RunConfig) -> object:
+        return facts_of(settings, {"position": 3, "seed": 0}, "frozen")
+
+    base = facts(fresh())
     for free in ("data.workers", "checkpoint.keep", "sample.num_pairs"):
-        assert fingerprint(fresh(**{free: "1"})) == base, free
+        assert facts(fresh(**{free: "1"})) == base, free
     tree = load_toml_tree()
     deciding = [name for name in tree if not name.startswith(("checkpoint.", "sample."))]
     assert len(deciding) > 20
@@ -74,8 +78,22 @@ def test_fingerprint_ignores_only_what_cannot_change_the_weights() -> None:
     for name in deciding:
         if name == "device" or name in [f"data.{field}" for field in free]:
             continue
-        other = resolve_one(name, tree[name])
-        assert fingerprint(other) != base, f"{name} decides the result"
+        told = differences(base, facts(resolve_one(name, tree[name])))
+        assert len(told) == 1, f"{name} decides the result"
+        assert told[0].startswith(f"{name} was "), told
+
+
+def test_facts_name_the_stream_the_code_and_the_frozen_weights() -> None:
+    base = facts_of(fresh(), {"position": 3, "data": {"main": "a"}}, "frozen")
+    assert base == facts_of(fresh(), {"position": 9, "data": {"main": "a"}}, "frozen")
+    other = facts_of(fresh(), {"position": 3, "data": {"main": "b"}}, "thawed")
+    assert differences(base, other) == [
+        'stream.data was {"main": "a"}, is {"main": "b"}', "frozen weights was frozen, is thawed"
+    ]  # fmt: skip
+    assert differences(base, {k: v for k, v in base.items() if k != "torch"}) == [
+        f"torch was {base['torch']}, is not there"
+    ]
+    assert len(base["code"]) == 64
 
 
 def load_toml_tree() -> dict[str, object]:
@@ -100,8 +118,11 @@ def resolve_one(name: str, value: object) -> RunConfig:
         return dataclasses.replace(fresh(), method="other")
     if name in ("data.crop", "data.style_partner"):
         return fresh(**{name: "random"})
-    if name == "optim.schedule":
-        changed: object = "constant"
+    other = {"optim.schedule": "constant", "optim.optimizer": "adamw8bit", "precision": "bf16"}
+    if name in other:
+        changed: object = other[name]
+    elif isinstance(value, bool):
+        changed = not value
     elif isinstance(value, str):
         changed = value + "x"
     else:

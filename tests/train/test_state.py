@@ -42,7 +42,7 @@ def save(folder: Path, number: int, net=None, optimizer=None, keep: int = 2) -> 
     if optimizer is None:
         optimizer = optimizer_of(net)
         step(net, optimizer, 0)
-    state = TrainState("toy", number, {"position": number * 4}, "abc")
+    state = TrainState("toy", number, {"position": number * 4}, {"optim.lr": "0.1"})
     return save_checkpoint(folder, state, net.state_dict(), optimizer, keep)
 
 

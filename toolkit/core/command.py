@@ -122,11 +122,17 @@ def _bind(
     for flag, text in flags.items():
         if flag in texts:
             raise UserError(f"{flag} is given twice: as an argument and as --{flag}")
+        name_of = flag
         if flag not in parameters:
             dotted = list(fields(positional)[1]) if fields else []
-            if flag not in dotted:
+            by_leaf = [field for field in dotted if field.rpartition(".")[2] == flag]
+            if flag not in dotted and len(by_leaf) == 1:  # --save_interval, --clip_grad_norm
+                name_of = by_leaf[0]
+            elif flag not in dotted:
                 raise UserError(f"unknown flag --{flag}: {_suggest_flag(flag, parameters, dotted)}")
-        texts[flag] = text
+            if name_of in texts:
+                raise UserError(f"--{name_of} is given twice: keep one")
+        texts[name_of] = text
     for slot in parameters.values():
         if slot.default is slot.empty and slot.name not in texts:
             shown = slot.name if slot.kind == slot.POSITIONAL_OR_KEYWORD else f"--{slot.name}=…"

@@ -72,6 +72,15 @@ def _remove_temporary(folders: Sequence[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder last, as after a rename."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Writes `data` to `path`, whole or not at all."""
     with atomic_path(path) as temporary:

@@ -68,6 +68,28 @@ class Batch:
         shapes |= {name: list(values.shape) for name, (values, _) in self.features.items()}
         return f"Batch(tasks={self.tasks}, {shapes}, keys={self.keys})"
 
+    def part(self, start: int, stop: int) -> "Batch":
+        """The samples `start` … `stop` − 1 as a batch of their own, sharing memory."""
+        some = slice(start, stop)
+
+        def cut(images: ImageSet) -> ImageSet:
+            return ImageSet(
+                images.pixels[some], images.present[some], images.keys[some],
+                images.original_size[some], images.crop_offset[some], images.flipped[some],
+            )  # fmt: skip
+
+        return replace(
+            self,
+            task=self.task[some],
+            images={role: cut(images) for role, images in self.images.items()},
+            keys=self.keys[some],
+            captions=self.captions[some],
+            style_names=self.style_names[some],
+            weights=self.weights[some],
+            sample_seed=self.sample_seed[some],
+            features={k: (t[some], m[some]) for k, (t, m) in self.features.items()},
+        )
+
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on `device`."""
 

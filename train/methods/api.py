@@ -59,7 +59,8 @@ class Method(Protocol):
         ...
 
     def module(self) -> torch.nn.Module:
-        """The module that holds every weight, frozen ones included; moved to the device."""
+        """The module that holds every weight, frozen ones included; moved to the device. Calling it
+        is the network's forward pass, which is what --compile compiles."""
         ...
 
     def param_groups(self) -> list[dict[str, Any]]:

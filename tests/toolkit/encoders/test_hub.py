@@ -107,7 +107,7 @@ def test_weights_come_from_the_hub_that_is_named_and_stay(tmp_path: Path) -> Non
 def test_a_part_of_a_pipeline_comes_from_its_folder(tmp_path: Path) -> None:
     folder = twins.autoencoder_kl(tmp_path / "hub" / "someone" / "model" / "vae")
     expected = open_encoder("autoencoder_kl", str(folder)).identity["weights"]
-    with hub(tmp_path / "hub") as (address, asked):
+    with hub(tmp_path / "hub") as (address, _):
         found, _ = opened(tmp_path / "home", address, "autoencoder_kl", "someone/model/vae")
     assert found == expected
     assert list((tmp_path / "home").rglob("vae/*.safetensors"))

@@ -1,0 +1,100 @@
+"""Where a run begins: at its start, from other weights, or from its own last checkpoint."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from toolkit.core.errors import UserError
+from train.config import RunConfig
+from train.identity import Facts, differences
+from train.methods.api import Method
+from train.numerics import Numerics
+from train.runs import RunFolder
+from train.settings import Resume
+from train.state import (
+    chosen_checkpoint,
+    latest_checkpoint,
+    list_checkpoints,
+    load_optimizer,
+    load_weights,
+    read_state,
+    read_weights,
+)
+
+
+def restore(
+    folder: RunFolder, settings: RunConfig, method: Method, optimizer: torch.optim.Optimizer,
+    numerics: Numerics, loader: Any, facts: Facts, how: Resume,
+) -> int:  # fmt: skip
+    """Puts the last checkpoint back; returns the number of finished steps, 0 where the run was
+    stopped before its first checkpoint.
+
+    Raises UserError: the checkpoint is damaged, or made under other circumstances.
+    """
+    found = list_checkpoints(folder.checkpoints)
+    if not found:
+        print(f"{folder.path} has no checkpoint yet: it begins anew, as it was configured")
+        return begin(settings, method, loader)
+    checkpoint = found[-1]
+    state = read_state(checkpoint, settings.method)
+    differ = differences(state.facts, facts)
+    if differ and not how.force:
+        raise UserError(
+            f"the checkpoint {checkpoint} was made otherwise, so going on would give other "
+            f"weights: {'; '.join(differ)}: restore that, or accept it with --force"
+        )
+    for line in differ:
+        print(f"accepted by --force: {line}")
+    method.load_trainable_state(load_weights(checkpoint))
+    if how.restore_optimizer:
+        load_optimizer(checkpoint, optimizer)
+        numerics.scaler.load_state_dict(dict(state.scaler))
+    else:
+        print("the optimiser begins anew, as --no_restore_optimizer asks")
+    _move(loader, state.cursor, how.force)
+    print(f"resumed {folder.path} at step {state.step} of {settings.steps}")
+    return state.step
+
+
+def begin(settings: RunConfig, method: Method, loader: Any) -> int:
+    """Begins a run, from the weights of `init_from` where it names some; returns the steps that
+    count as done. Raises UserError when the weights do not fit."""
+    if settings.init_from:
+        method.load_trainable_state(_weights_of(settings))
+        print(f"weights of {settings.init_from}; counting from step {settings.initial_steps}")
+    _move(loader, {"position": settings.initial_steps * settings.data.batch_size}, force=True)
+    return settings.initial_steps
+
+
+def how_to_resume(settings: RunConfig, folder: RunFolder) -> str:
+    """The command that goes on with a run, and from where it will."""
+    found = list_checkpoints(folder.checkpoints)
+    where = found[-1].name if found else "the start, there is no checkpoint yet"
+    where_runs = "" if folder.path.parent == Path("runs") else f" --runs={folder.path.parent}"
+    return (
+        f"python -m train.run {settings.method} --name={folder.path.name}{where_runs} --resume "
+        f"goes on from {where}"
+    )
+
+
+def _move(loader: Any, cursor: Mapping[str, Any], force: bool) -> None:
+    """Lets the loader go on at a state, or with force only at its position."""
+    state = {**loader.state_dict(), "position": cursor["position"]} if force else cursor
+    loader.load_state_dict(state)
+
+
+def _weights_of(settings: RunConfig) -> dict[str, torch.Tensor]:
+    """The weights that `init_from` names: a file, a checkpoint, or a run's last one."""
+    path = Path(settings.init_from)
+    if path.is_file():
+        return read_weights(path)
+    if (path / "state.json").is_file():
+        chosen = chosen_checkpoint(path.parent, path)
+    elif (path / "checkpoints").is_dir():
+        chosen = latest_checkpoint(path / "checkpoints")
+    else:
+        raise UserError(f"--init_from={path}: name a run, a checkpoint or a .safetensors file")
+    read_state(chosen, settings.method)
+    return load_weights(chosen)
