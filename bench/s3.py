@@ -17,8 +17,8 @@ BUCKET = "data"
 
 @dataclass
 class Proxy:
-    """Counts what passes. upload: copies the folder anew; faults: kind (500, slow, cut, drop) to
-    how many of a hundred requests for ranges or whole objects suffer it; slow_s: how long a slow
+    """Counts what passes. upload: copies the folder anew; faults: kind (500, 403, slow, cut, drop)
+    to how many of a hundred requests for ranges or whole objects suffer it; slow_s: how long a slow
     answer waits."""
 
     port: int = 0
@@ -119,10 +119,12 @@ def _handler(proxy: Proxy, host: str, port: int) -> type[BaseHTTPRequestHandler]
             fate = proxy.fate() if kind in ("range", "GET") else ""
             with proxy.lock:
                 proxy.seen[kind] += 1
-            if fate == "500":
-                self.send_response(500)
-                self.send_header("Content-Length", "0")
+            if fate in ("500", "403"):
+                text = b"<Error><Code>AccessDenied</Code></Error>" if fate == "403" else b""
+                self.send_response(int(fate))
+                self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
+                self.wfile.write(text)
                 return
             if fate == "drop":
                 self.close_connection = True

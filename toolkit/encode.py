@@ -48,10 +48,11 @@ def main(
 
     Args:
         where: SQL condition; "true" takes everything.
-        encoder: a file's name in toolkit/encoders.
+        encoder: autoencoder_kl, autoencoder_tiny, taef2, haar, clip_image, clip_text, dino, t5,
+            sdxl_text.
         weights: a local folder or a hub id; the encoder's own default otherwise.
         sidecar: name of the result; that of the encoder otherwise, with the size where it has one.
-        outputs: what of the encoder to keep, as embedding,tokens; its first output otherwise.
+        outputs: what of the encoder to keep, as embedding,tokens; without it the first.
         target_size: pixels a side; the encoder's own otherwise.
         fit: how a picture becomes a square: crop its centre, squash it, pad it with black.
         flip: whether to encode the mirrored pictures as well, for training with flips.
@@ -75,9 +76,14 @@ def main(
     catalog = Catalog(layout, list(datasets) if datasets else without_rehearsals(layout))
     print_gaps(catalog)
     condition = catalog.condition(where)
+    _refuse_empty(catalog, condition)
     if import_folder or export_folder:
-        if limit is not None:
-            raise UserError("--limit rehearses an encoding, not --import_folder or --export_folder")
+        given = {"encoder": encoder, "weights": weights, "outputs": outputs, "limit": limit,
+                 "target_size": target_size, "flip": flip}  # fmt: skip
+        if odd := [f"--{name}" for name, value in given.items() if value]:
+            raise UserError(
+                f"{', '.join(odd)}: go with encoding, not with --import_folder or --export_folder"
+            )
         _exchange(catalog, condition, sidecar, import_folder, export_folder, overwrite)
         return
     if encoder is None:
@@ -119,7 +125,10 @@ def main(
     try:
         summary = encode(catalog, job)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same command goes on after the last whole shard") from None
+        raise KeyboardInterrupt(
+            "the same command goes on after the last whole shard, and does again what was done of "
+            "the next (smaller shards: pack --samples_per_shard)"
+        ) from None
     rate = summary.num_encoded / max(summary.seconds, 1e-9)
     print(
         f"{name}: {summary.num_encoded} samples encoded in {summary.seconds:.1f} s, {rate:.1f}/s, "
@@ -128,6 +137,12 @@ def main(
     for cause, count in sorted(summary.causes.items()):
         print(f"  not encoded, {cause}: {count}")
     print(f"  {_memory()}", file=sys.stderr)
+
+
+def _refuse_empty(catalog: Catalog, condition: str) -> None:
+    if not catalog.rows(f"SELECT 1 FROM samples WHERE ({condition}\n) LIMIT 1"):
+        hints = catalog.misspelt(condition)
+        raise UserError("; ".join(["no sample fits: nothing to encode", *hints]))
 
 
 def _print_forecast(name: str, found: Any) -> None:
@@ -169,8 +184,10 @@ def _exchange(
     if source and out:
         raise UserError("--import_folder and --export_folder are two things: one at a time")
     if out:
-        count = folders.export_folder(catalog, condition, sidecar, out)
+        count, left = folders.export_folder(catalog, condition, sidecar, out)
         print(f"{sidecar}: {count} files written below {out}")
+        for output, number in sorted(left.items()):
+            print(f"  not exported, one file holds one latent: {number} {output}")
     if source:
         counts = folders.import_folder(catalog, condition, sidecar, source, overwrite)
         told = ", ".join(f"{count} {what}" for what, count in counts.items())

@@ -30,8 +30,8 @@ def ls(
 
     Args:
         dataset: list this dataset's shards.
-        shards: folder of the tars.
-        manifests: folder of the manifests.
+        shards: folder or URL of the tars.
+        manifests: folder or URL of the manifests.
         format: table, json or csv.
     """
     layout = open_layout(shards, manifests)
@@ -62,8 +62,8 @@ def show(
     Args:
         sample: DATASET/KEY, as `toolkit.query --format=keys` prints it.
         out: folder to write the sample's members to.
-        shards: folder of the tars.
-        manifests: folder of the manifests.
+        shards: folder or URL of the tars.
+        manifests: folder or URL of the manifests.
     """
     from toolkit.store.samples import SampleReader
 
@@ -117,8 +117,8 @@ def stats(
     Args:
         where: an SQL expression; only rows for which it holds are counted.
         datasets: only these datasets.
-        shards: folder of the tars.
-        manifests: folder of the manifests.
+        shards: folder or URL of the tars.
+        manifests: folder or URL of the manifests.
         format: table, json or csv.
     """
     catalog = Catalog(open_layout(shards, manifests), list(datasets) if datasets else None)

@@ -46,8 +46,8 @@ def main(
             block of more samples than a task has is a full shuffle of it.
         roles: the pictures that are read, target, content, style; all by default.
         format: table, json or csv.
-        shards: folder of the tars.
-        manifests: folder of the manifests.
+        shards: folder or URL of the tars.
+        manifests: folder or URL of the manifests.
     """
     from toolkit.stream.cost import cost_of
     from toolkit.stream.lookup import Lookup

@@ -49,8 +49,8 @@ def main(
         format: table, json, csv, or keys (dataset/key, one a line).
         out: write the rows to this Parquet file instead of printing them.
         datasets: only these datasets; all but rehearsals otherwise.
-        shards: folder of the tars.
-        manifests: folder of the manifests.
+        shards: folder or URL of the tars.
+        manifests: folder or URL of the manifests.
     """
     if out is not None and (format != "table" or out.suffix != ".parquet"):
         raise UserError(

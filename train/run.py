@@ -63,8 +63,8 @@ def main(
         overwrite: delete an existing run of this name first.
         name: the run's name; METHOD-PRESET otherwise.
         runs: folder of all runs.
-        shards: folder of the tars.
-        manifests: folder of the manifests.
+        shards: folder or URL of the tars.
+        manifests: folder or URL of the manifests.
     """
     from train.methods import check_method
     from train.runs import RunFolder, check_run_name, claim, refuse_existing

@@ -256,6 +256,7 @@ def test_damage_stops_it(call: Any, triplets: Layout, spoil: Callable[..., None]
         (("true", "--encoder=haar", "--target_size=-8"), "target_size=-8: takes 0 or more"),
         (("true", "--encoder=haar", "--batch_size=0"), "batch_size=0: takes 1 or more"),
         (("style='Rococo'", *HAAR), "no sample fits"),
+        (("dataset='photo'", *HAAR), "no row has dataset 'photo': did you mean 'photos'?"),
         (("stile='Cubism'", *HAAR), "there is no column 'stile'"),
         (("true", *HAAR, "--outputs=tokens"), "haar has no output 'tokens': choose from latent"),
         (("true", *HAAR, "--weights=w"), "the Haar transform has none"),
@@ -295,9 +296,13 @@ def test_a_second_process_at_the_same_sidecar_is_refused(call: Any, triplets: La
 
     call(main, "dataset='photos'", *HAAR, triplets)
     lock = triplets.manifests / "photos" / "sidecars" / "haar-48" / ".encode-0.lock"
+    before = files_of(triplets)
+    other = ("--encoder=haar", "--target_size=64", "--sidecar=haar-48", "--overwrite")
     with held(lock, "busy"):
-        refused = call(main, "dataset='photos'", *HAAR, triplets).refusal()
-    assert "another process encodes haar-48 of photos" in refused
+        for flags in (HAAR, other):  # nor may it change what the first one goes by
+            refused = call(main, "dataset='photos'", *flags, triplets).refusal()
+            assert "another process encodes haar-48 of photos" in refused
+            assert files_of(triplets) == before
 
 
 def test_the_recipe_is_for_people_too(call: Any, triplets: Layout) -> None:
@@ -349,6 +354,10 @@ def test_latents_go_to_a_folder_and_come_back(
             latent = torch.load(path, weights_only=True)
             mean = torch.from_numpy(arrays["latent.npy"])[: model.config.latent_channels]
             torch.testing.assert_close(latent, mean * model.config.scaling_factor)
+    before = files_of(tiny_layout)
+    empty = call(main, "true", "--sidecar=mine", f"--import_folder={tmp_path / 'vae'}", tiny_layout)
+    assert "no sample has its file below" in empty.refusal()
+    assert files_of(tiny_layout) == before
     text = call(main, "true", "--sidecar=mine", f"--import_folder={out}", tiny_layout).out
     assert text == "mine: 4 read, 0 kept, 8 without a file\n"
     for key, arrays in arrays_of(tiny_layout, "tiny", "mine").items():
@@ -362,7 +371,9 @@ def test_latents_go_to_a_folder_and_come_back(
 def test_of_pairs_the_target_goes_out(call: Any, triplets: Layout, tmp_path: Path) -> None:
     call(main, "dataset='circles'", *HAAR, triplets)
     out = tmp_path / "latents"
-    call(main, "dataset='circles'", "--sidecar=haar-48", f"--export_folder={out}", triplets)
+    flags = ("--sidecar=haar-48", f"--export_folder={out}")
+    text = call(main, "dataset='circles'", *flags, triplets).out
+    assert "not exported, one file holds one latent: 7 latent\n" in text  # of the sources
     for key, arrays in arrays_of(triplets, "circles", "haar-48").items():
         latent = torch.load(out / f"{key}.pt", weights_only=True)
         assert np.array_equal(latent.numpy(), arrays["target.latent.npy"])

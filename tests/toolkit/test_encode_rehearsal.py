@@ -2,13 +2,19 @@
 
 import re
 import tarfile
+import time
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.toolkit.test_encode import HAAR, files_of
 from toolkit.encode import main
+from toolkit.encoding.rehearsal import rehearse
+from toolkit.encoding.run import Job
+from toolkit.store.catalog import Catalog
 from toolkit.store.layout import Layout
+from toolkit.store.tensors import Recipe
 
 
 def test_a_rehearsal_writes_nothing_and_knows_the_bytes(call: Any, triplets: Layout) -> None:
@@ -41,5 +47,33 @@ def test_a_rehearsal_is_refused_as_the_encoding_would_be(call: Any, triplets: La
     more = ("--encoder=haar", "--target_size=64", "--sidecar=haar-48", "--limit=2")
     assert "was made in another way" in call(main, "true", *more, triplets).refusal()
     assert "limit=0: takes 1 or more" in call(main, "true", *HAAR, "--limit=0", triplets).refusal()
-    exchange = ("--sidecar=haar-48", "--export_folder=x", "--limit=2")
-    assert "--limit rehearses an encoding" in call(main, "true", *exchange, triplets).refusal()
+    exchange = ("--sidecar=haar-48", "--export_folder=x", "--limit=2", "--flip")
+    assert "--limit, --flip: go with encoding" in call(main, "true", *exchange, triplets).refusal()
+
+
+class Slow:
+    """An encoder that takes a tenth of a second for a batch, and ten times that for its first."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, values: Any) -> list[dict[str, np.ndarray]]:
+        time.sleep(0.1 if self.calls else 1.0)
+        self.calls += 1
+        return [{"latent": np.zeros((3, 8, 8), np.float16)} for _ in values]
+
+
+@pytest.mark.parametrize("limit", [3, 4, 5, 6])
+def test_time_is_foretold_from_the_batches_after_the_first(limit: int, triplets: Layout) -> None:
+    recipe = Recipe({"encoder": "slow"}, ("latent",))
+    job = Job("slow", recipe, "dataset = 'photos'", "picture", Slow(), batch_size=2, size=16)
+    found = rehearse(Catalog(triplets), job, limit)
+    assert (found.num_samples, found.num_wanted) == (limit, 6)
+    # batches of two, or of one at the end of the limit or of a shard of five
+    assert 0.25 < found.seconds < 0.9
+
+
+def test_a_single_batch_foretells_from_itself(triplets: Layout) -> None:
+    recipe = Recipe({"encoder": "slow"}, ("latent",))
+    job = Job("slow", recipe, "dataset = 'photos'", "picture", Slow(), batch_size=2, size=16)
+    assert 2.9 < rehearse(Catalog(triplets), job, 2).seconds < 4.5

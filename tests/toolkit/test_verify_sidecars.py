@@ -35,6 +35,14 @@ def test_stale_sidecars_are_named(call: Any, triplets: Layout, spoil: Any) -> No
     assert "photos/sidecars/haar-32/photos-000000: it is stale, its shard was packed anew" in out
 
 
+def test_a_sidecar_json_of_another_recipe_is_named(call: Any, triplets: Layout) -> None:
+    call(encode, "dataset='photos'", "--encoder=haar", "--target_size=32", triplets)
+    recipe = triplets.manifests / "photos" / "sidecars" / "haar-32" / "sidecar.json"
+    recipe.write_text(recipe.read_text().replace('"size": 32', '"size": 64'))
+    out = call(verify, "photos", triplets).out
+    assert "haar-32/photos-000000: it was made in another way than its sidecar.json says" in out
+
+
 def flip_a_byte(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

@@ -120,7 +120,7 @@ def _bind(
         raise UserError(f"unexpected argument {surplus!r}: see {name} --help")
     texts = dict(zip(slots, positional, strict=False))
     for flag, text in flags.items():
-        if flag in texts:
+        if flag in texts and flag in slots:
             raise UserError(f"{flag} is given twice: as an argument and as --{flag}")
         name_of = flag
         if flag not in parameters:
@@ -130,8 +130,8 @@ def _bind(
                 name_of = by_leaf[0]
             elif flag not in dotted:
                 raise UserError(f"unknown flag --{flag}: {_suggest_flag(flag, parameters, dotted)}")
-            if name_of in texts:
-                raise UserError(f"--{name_of} is given twice: keep one")
+        if name_of in texts:
+            raise UserError(f"--{name_of} is given twice: keep one")
         texts[name_of] = text
     for slot in parameters.values():
         if slot.default is slot.empty and slot.name not in texts:
@@ -178,7 +178,9 @@ def _suggest(word: str, known: list[str]) -> str:
 
 def _suggest_flag(flag: str, plain: Iterable[str], dotted: list[str]) -> str:
     """A dotted flag is found by its last part too: --lr means --optim.lr."""
-    by_leaf = [name for name in dotted if name.rpartition(".")[2] == flag.rpartition(".")[2]]
+    leaves = {name.rpartition(".")[2] for name in dotted}
+    wanted = difflib.get_close_matches(flag.rpartition(".")[2], leaves, n=1, cutoff=0.8)
+    by_leaf = [name for name in dotted if name.rpartition(".")[2] in wanted]
     in_group = [name for name in dotted if name.startswith(f"{flag}.")]
     near = difflib.get_close_matches(flag, [*plain, *dotted], n=1, cutoff=0.6)
     found = by_leaf or near or in_group

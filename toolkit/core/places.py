@@ -1,5 +1,6 @@
 """Folders that may lie in an object store: paths for the disk, URLs for everything else."""
 
+import re
 from pathlib import Path, PurePosixPath
 from typing import NoReturn, cast
 
@@ -34,5 +35,7 @@ def is_remote(place: object) -> bool:
 
 def folder(text: str) -> Path:
     """The folder that a text names. What lies in an object store has the methods of a path that
-    need no disk."""
+    need no disk. Raises UserError for a URL with one slash."""
+    if re.match(r"(s3|gs|az|hf|https?):/[^/]", text):
+        raise UserError(f"{text}: a URL has two slashes, {text.replace(':/', '://', 1)}")
     return cast(Path, RemotePath(text)) if is_remote(text) else Path(text)

@@ -68,7 +68,10 @@ def load(
             return build(repository, local_files_only=True, **options)
     except Exception as error:
         if is_folder:
-            raise UserError(f"{where} holds no usable weights: {_brief(error)}") from None
+            raise UserError(
+                f"{where} holds no usable weights for this encoder: {_brief(error)}; it takes a "
+                "folder as `hf download` or save_pretrained make it"
+            ) from None
     size = f" ({default.size})" if where == default.hub_id else ""
     try:
         if not is_offline_mode():
@@ -128,19 +131,21 @@ def weights_hash(modules: Iterable[torch.nn.Module]) -> str:
 @contextmanager
 def _quiet(with_bars: bool = False) -> Iterator[None]:
     from diffusers.utils import logging as of_diffusers
+    from huggingface_hub.utils import logging as of_hub
     from transformers.utils import logging as of_transformers
 
-    libraries = (of_diffusers, of_transformers)
+    libraries = (of_diffusers, of_transformers, of_hub)
     levels = [library.get_verbosity() for library in libraries]
     for library in libraries:
         library.set_verbosity_error()
-        if not with_bars:
-            library.disable_progress_bar()
+    for library in libraries[:2] if not with_bars else ():
+        library.disable_progress_bar()
     try:
         yield
     finally:
         for library, level in zip(libraries, levels, strict=True):
             library.set_verbosity(level)
+        for library in libraries[:2]:
             library.enable_progress_bar()
 
 

@@ -110,6 +110,8 @@ def _from_pretrained(
     from safetensors.torch import load_file
 
     folder = Path(where)
+    if folder.is_dir() and not any((folder / name).exists() for name in (JOINED, *FILES)):
+        raise FileNotFoundError(f"it takes {JOINED}, or {' and '.join(FILES)}")
     if folder.is_dir() and not (folder / JOINED).exists():
         parts = tuple(load_file(folder / name) for name in FILES)
     else:

@@ -6,6 +6,7 @@ the mean, scaled, as models see it; of other encoders what they gave. Of a sampl
 pictures it is the target's. Files are read with `weights_only=True`, so nothing in them runs.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,16 +49,19 @@ def import_folder(
     shards, counts = shards_of(catalog, condition), {"read": 0, "kept": 0, "without a file": 0}
     if not shards:
         raise UserError("no sample fits: nothing to read")
-    for dataset in sorted({dataset for dataset, *_ in shards}):
-        if not overwrite:
-            refuse_other(catalog.layout, dataset, name, recipe)
-        write_recipe(catalog.layout, dataset, name, recipe)
+    for dataset in sorted({dataset for dataset, *_ in shards}) if not overwrite else ():
+        refuse_other(catalog.layout, dataset, name, recipe)
     for task in tasks(catalog, condition, shards, name, recipe.sha256):
         if isinstance(task, int):
             counts["kept"] += task
             continue
         ids, _ = _facts(catalog, task.dataset, task.stem)
-        samples = _imported(task, ids, folder, counts)
+        paths = {key: folder / file_name(ids[key], key) for key in task.wanted if key in ids}
+        if not any(path.is_file() for path in paths.values()):
+            counts["without a file"] += len(paths)
+            continue
+        write_recipe(catalog.layout, task.dataset, name, recipe)
+        samples = _imported(task, paths, counts)
         write_tensors(catalog.layout, task.dataset, task.stem, name, recipe.sha256, samples)
     if not counts["read"] + counts["kept"]:
         raise UserError(
@@ -67,10 +71,15 @@ def import_folder(
     return counts
 
 
-def export_folder(catalog: Catalog, condition: str, name: str, folder: Path) -> int:
-    """Writes one `.pt` for each sample for which a checked condition holds and that has a latent;
-    returns how many. Raises UserError: no such sidecar, two samples of one name."""
-    reader, written = RangeReader(), dict[Path, str]()
+def export_folder(
+    catalog: Catalog, condition: str, name: str, folder: Path
+) -> tuple[int, Counter[str]]:
+    """Writes one `.pt` for each sample for which a checked condition holds and that has a latent.
+
+    Returns how many, and by output how many tensors stay behind, which a file has no place for.
+    Raises UserError: no such sidecar, two samples of one name.
+    """
+    reader, written, left = RangeReader(), dict[Path, str](), Counter[str]()
     for dataset, stem, _ in shards_of(catalog, condition):
         recipe = read_recipe(catalog.layout, dataset, name)
         rows = read_rows(catalog.layout, dataset, stem, name, recipe.sha256).to_pylist()
@@ -88,10 +97,11 @@ def export_folder(catalog: Catalog, condition: str, name: str, folder: Path) -> 
                 )
             written[path] = row["key"]
             tensor = next((t for t in found if t["picture"] == pictures[row["key"]]), found[0])
+            left.update(t["output"] for t in row["tensors"] if t != tensor)
             data = reader.read(str(tar), tensor["offset"], tensor["size"])
             _save(path, _scaled(_array(data, tar), recipe))
     reader.close()
-    return len(written)
+    return len(written), left
 
 
 def file_name(source_id: str, key: str) -> Path:
@@ -101,14 +111,12 @@ def file_name(source_id: str, key: str) -> Path:
     return path.with_suffix(".pt") if is_plain else Path(f"{key}.pt")
 
 
-def _imported(
-    task: ShardTask, ids: dict[str, str], folder: Path, counts: dict[str, int]
-) -> Iterator[Encoded]:
+def _imported(task: ShardTask, paths: dict[str, Path], counts: dict[str, int]) -> Iterator[Encoded]:
     for row in task.rows:
         if row["status"] != "ok" or row["key"] not in task.wanted:
             yield Encoded(row["key"])
             continue
-        path, picture = folder / file_name(ids[row["key"]], row["key"]), caption_of(row)[0].picture
+        path, picture = paths[row["key"]], caption_of(row)[0].picture
         if not path.is_file():
             counts["without a file"] += 1
             yield Encoded(row["key"])  # as if nobody had asked: a later import may find it

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from toolkit.core.errors import UserError
+from toolkit.core.progress import Progress
 from toolkit.encoding.plan import ShardTask, refuse_other, shards_of, tasks
 from toolkit.encoding.run import Job, encoded_samples, inputs_of
 from toolkit.store.catalog import Catalog
@@ -39,21 +40,26 @@ def rehearse(catalog: Catalog, job: Job, limit: int) -> Forecast:
     found = tasks(catalog, job.condition, shards, job.name, job.recipe.sha256)
     todo = _first(limit, (task for task in found if isinstance(task, ShardTask)))
     count = failed = num_bytes = warm = 0
-    start = time.monotonic()
-    for task, inputs in groupby(inputs_of(catalog, job, todo), lambda made: made.task):
-        for sample in encoded_samples(task, inputs, job):
-            if not sample.tensors and not sample.cause:
-                continue
-            if count == job.batch_size:
-                start, warm = time.monotonic(), count
-            count += 1
-            failed += bool(sample.cause)
-            num_bytes += sum(_in_tar(len(npy(tensor.values))) for tensor in sample.tensors)
+    began = start = time.monotonic()
+    num_wanted = sum(number for *_, number in shards)
+    with Progress(min(limit, num_wanted), f"rehearse {job.name}", "samples") as progress:
+        for task, inputs in groupby(inputs_of(catalog, job, todo), lambda made: made.task):
+            for sample in encoded_samples(task, inputs, job):
+                if not sample.tensors and not sample.cause:
+                    continue
+                count += 1
+                failed += bool(sample.cause)
+                num_bytes += sum(_in_tar(len(npy(tensor.values))) for tensor in sample.tensors)
+                progress.advance()
+                if count == job.batch_size < limit:  # the next sample waits for the next batch
+                    start, warm = time.monotonic(), count
     if not count:
         raise UserError(f"all samples are encoded as {job.name} already: nothing to rehearse")
-    seconds = (time.monotonic() - start) / (count - warm)
-    wanted = sum(number for *_, number in shards)
-    return Forecast(count, failed, wanted, seconds * wanted, num_bytes / count * wanted)
+    now = time.monotonic()
+    if count == warm:  # there was no second batch after all
+        start, warm = began, 0
+    seconds = (now - start) / (count - warm) * num_wanted
+    return Forecast(count, failed, num_wanted, seconds, num_bytes / count * num_wanted)
 
 
 def _first(limit: int, found: Iterator[ShardTask]) -> Iterator[ShardTask]:

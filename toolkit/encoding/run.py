@@ -89,17 +89,19 @@ def encode(catalog: Catalog, job: Job) -> Summary:
     if not shards:
         raise UserError("no sample fits: nothing to encode")
     datasets = sorted({dataset for dataset, _, _ in shards})
-    for dataset in datasets if not job.overwrite else ():
-        refuse_other(layout, dataset, job.name, job.recipe)
     mine = shards[job.rank :: job.world]
     start = time.monotonic()
     with ExitStack() as stack:
+        for dataset in datasets:  # all of them, before anything is written
+            if not job.overwrite:
+                refuse_other(layout, dataset, job.name, job.recipe)
+            folder = make_folder(recipe_path(layout, dataset, job.name).parent)
+            lock = folder / f".encode-{job.rank}.lock"
+            lock.touch()
+            stack.enter_context(held(lock, f"another process encodes {job.name} of {dataset}"))
         for dataset in datasets:
             write_recipe(layout, dataset, job.name, job.recipe)
             write_empty(layout, dataset, job.name, job.empty)
-            lock = recipe_path(layout, dataset, job.name).with_name(f".encode-{job.rank}.lock")
-            lock.touch()
-            stack.enter_context(held(lock, f"another process encodes {job.name} of {dataset}"))
         progress = stack.enter_context(
             Progress(sum(count for *_, count in mine), f"encode {job.name}", "samples")
         )

@@ -11,7 +11,7 @@ from toolkit.core.files import sha256_of
 from toolkit.store.check import Problem
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SHARD_SHA256, manifest_metadata
-from toolkit.store.tensors import TENSORS_SHA256, read_recipe, recipe_path, tensors_path
+from toolkit.store.tensors import RECIPE, TENSORS_SHA256, read_recipe, recipe_path, tensors_path
 
 
 def check_sidecars(layout: Layout, dataset: str) -> list[Problem]:
@@ -44,7 +44,8 @@ def _problems(layout: Layout, dataset: str, name: str, path: Path) -> Iterator[s
     if TENSORS_SHA256 not in metadata:
         return
     try:
-        read_recipe(layout, dataset, name)
+        if metadata.get(RECIPE) != read_recipe(layout, dataset, name).sha256.encode():
+            yield "it was made in another way than its sidecar.json says: encode again"
     except UserError:
         yield f"it has no {recipe_path(layout, dataset, name).name}: encode anew"
     tar = tensors_path(layout, dataset, path.stem, name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.core.errors import UserError
-from toolkit.core.places import is_remote
+from toolkit.core.places import folder, is_remote
 from toolkit.store.keys import shard_stem
 
 PACK_FIRST = "run `python -m toolkit.pack` first"
@@ -23,6 +23,11 @@ class Layout:
 
     shards: Path = Path("shards")
     manifests: Path = Path("manifests")
+
+    def __post_init__(self) -> None:
+        for name in ("shards", "manifests"):  # texts will do
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, folder(value))
 
     def tar(self, dataset: str, index: int) -> Path:
         """Path of shard `index` of `dataset`."""

@@ -7,6 +7,7 @@ AWS_REGION and so on; HF_ENDPOINT, HF_TOKEN.
 
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -130,7 +131,19 @@ def _is_final(error: Exception) -> bool:
     if "169.254.169.254" in str(error):
         return True
     final = ("PermissionDeniedError", "UnauthenticatedError", "InvalidPathError")
-    return type(error).__name__ in final
+    return type(error).__name__ in final or bool(_refusal(error))
+
+
+def _refusal(error: Exception) -> str:
+    """What a store's answer of 403 or 404 means; empty for other answers."""
+    text = str(error)
+    code = "".join(re.findall(r"<Code>(\w+)</Code>", text)[:1])
+    told = f" ({code})" if code else ""
+    if "403 Forbidden" in text:
+        return f"the store refuses access{told}: check the keys and what they may read"
+    if "404 Not Found" in text:
+        return f"there is no such bucket or object{told}: check the URL and the endpoint"
+    return ""
 
 
 def _brief(error: Exception) -> str:
@@ -139,4 +152,6 @@ def _brief(error: Exception) -> str:
             "there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
             "AWS_SKIP_SIGNATURE=true for what is public"
         )
+    if refusal := _refusal(error):
+        return refusal
     return one_line(str(error).split("\n\n", maxsplit=1)[0] or type(error).__name__, 200)

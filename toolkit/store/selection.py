@@ -106,7 +106,10 @@ def select(
     catalog = Catalog(layout)
     if dataset not in catalog.datasets:
         packed = ", ".join(catalog.datasets)
-        raise UserError(f"the task {name} needs the dataset {dataset!r}; packed are {packed}")
+        raise UserError(
+            f"the task {name} needs the dataset {dataset!r}; packed are {packed}: name another "
+            "with --main=, or --data.main= of a run"
+        )
     texts = [where] if isinstance(where, str) else list(where)
     checked = [catalog.condition(text) for text in texts]
     condition = " AND ".join(f"({text}\n)" for text in checked)

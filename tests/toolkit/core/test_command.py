@@ -333,12 +333,26 @@ def test_dotted_flags_are_listed_and_arrive_as_text(capsys: pytest.CaptureFixtur
     run(dotted, "prog", ["--optim.lr=0.1", "--steps=3", "--data.mix=b:2"], fields)
     values = {"optim.lr": "0.1", "data.mix": "b:2"}
     assert json.loads(capsys.readouterr().out) == ["flow", 3, values]
+    run(dotted, "prog", ["--lr=0.1", "--mix=b:2"], fields)  # the last part of a name will do
+    assert json.loads(capsys.readouterr().out) == ["flow", 1, values]
+
+
+def test_the_last_part_of_two_flags_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    def two(positional: list[str]) -> tuple[str, dict[str, str]]:
+        return "fields:", {"optim.steps_of": "", "sample.size": "", "data.size": ""}
+
+    with pytest.raises(SystemExit):
+        run(dotted, "prog", ["--size=1"], two)
+    assert "did you mean --sample.size or --data.size?" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(dotted, "prog", ["--lr=1", "--optim.lr=2"], fields)
+    assert "--optim.lr is given twice: keep one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--lr=1", "unknown flag --lr: did you mean --optim.lr?"),
+        ("--lrr=1", "unknown flag --lrr: did you mean --optim.lr?"),
         ("--optim.lrr=1", "unknown flag --optim.lrr: did you mean --optim.lr?"),
         ("--optimm.lr=1", "unknown flag --optimm.lr: did you mean --optim.lr?"),
         ("--data=1", "unknown flag --data: did you mean --data.mix?"),
