@@ -80,6 +80,20 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True)
+class EmaConfig:
+    """Averages of the weights (Karras et al. 2024), kept on the CPU; see python -m train.ema.
+
+    sigma_rels: their lengths relative to the training, as 0.05,0.10; none by default. update_every:
+    steps between two updates. snapshot_every: steps between two copies, from which an average of
+    any length can be put together afterwards.
+    """
+
+    sigma_rels: tuple[float, ...] = ()
+    update_every: int = 1
+    snapshot_every: int = 100
+
+
+@dataclass(frozen=True)
 class SampleConfig:
     """Watching the run. sample_every: steps between picture grids. num_pairs: rows of a grid, from
     the validation split. steps: solver steps. eval_every: steps between evaluations of the loss on
@@ -117,6 +131,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    ema: EmaConfig = field(default_factory=EmaConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     method_config: Any = None
 
@@ -126,6 +141,7 @@ _LEAST = {
     "data.prefetch": 0, "data.shuffle_block": 1, "data.max_bytes": 1, "data.max_failures": 0,
     "optim.warmup_steps": 0, "optim.clip_grad_norm": 0, "optim.weight_decay": 0,
     "optim.gradient_accumulation_steps": 1,
+    "ema.update_every": 1, "ema.snapshot_every": 1,
     "checkpoint.save_interval": 1, "checkpoint.keep": 1, "checkpoint.keep_every": 0,
     "sample.sample_every": 1, "sample.num_pairs": 1, "sample.steps": 1,
     "sample.eval_every": 1, "sample.eval_size": 1,
@@ -145,6 +161,8 @@ def check_config(config: RunConfig) -> None:
             f"--initial_steps={config.initial_steps}: --steps={config.steps} counts those too, so "
             "nothing is left"
         )
+    if not all(0 < sigma < 0.28 for sigma in config.ema.sigma_rels):
+        raise UserError("--ema.sigma_rels: takes numbers above 0 and below 0.28")
     if config.optim.lr <= 0:
         raise UserError(f"--optim.lr={config.optim.lr}: takes a number above 0")
     if config.optim.gradient_accumulation_steps > data.batch_size:

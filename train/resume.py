@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from toolkit.core.errors import UserError
+from train.averages import Averages
 from train.config import RunConfig
 from train.identity import Facts, differences
 from train.methods.api import Method
@@ -17,6 +18,7 @@ from train.state import (
     chosen_checkpoint,
     latest_checkpoint,
     list_checkpoints,
+    load_averages,
     load_optimizer,
     load_weights,
     read_state,
@@ -26,7 +28,7 @@ from train.state import (
 
 def restore(
     folder: RunFolder, settings: RunConfig, method: Method, optimizer: torch.optim.Optimizer,
-    numerics: Numerics, loader: Any, facts: Facts, how: Resume,
+    numerics: Numerics, averages: Averages, loader: Any, facts: Facts, how: Resume,
 ) -> int:  # fmt: skip
     """Puts the last checkpoint back; returns the number of finished steps, 0 where the run was
     stopped before its first checkpoint.
@@ -53,6 +55,7 @@ def restore(
         numerics.scaler.load_state_dict(dict(state.scaler))
     else:
         print("the optimiser begins anew, as --no_restore_optimizer asks")
+    averages.load_state(load_averages(checkpoint))
     _move(loader, state.cursor, how.force)
     print(f"resumed {folder.path} at step {state.step} of {settings.steps}")
     return state.step

@@ -151,6 +151,7 @@ def _train(
     layout: Layout, how: Any,
 ) -> None:  # fmt: skip
     """Trains to the end, or to a signal. how: the run resumes; None for a new one."""
+    from train.averages import Averages
     from train.data import open_loader
     from train.identity import facts_of, frozen_hash
     from train.interrupt import Interrupts
@@ -167,12 +168,15 @@ def _train(
     weights, saving = place(method.module(), settings, numerics), settings.checkpoint
     optimizer = build_optimizer(settings.optim, groups)
     frozen = frozen_hash(method.module(), method.trainable_state())
+    averages = Averages(settings.ema, folder.averages, settings.steps)
     with open_loader(settings, selections, method.needs(), layout) as loader:
         facts = facts_of(settings, loader.state_dict(), frozen)
         if how is None:
             first = begin(settings, method, loader)
         else:
-            first = restore(folder, settings, method, optimizer, numerics, loader, facts, how)
+            first = restore(
+                folder, settings, method, optimizer, numerics, averages, loader, facts, how
+            )
         _announce(settings, weights, numerics.precision, selections)
         watch = Watch(settings, folder, method, numerics, validation, first)
         if settings.compile:
@@ -183,13 +187,15 @@ def _train(
             nonlocal done
             done = result.step
             watch.step(result)
+            trained = method.trainable_state()
+            averages.step(done, trained)
             if interrupts.received or done % saving.save_interval == 0 or done == settings.steps:
                 scaler = numerics.scaler.state_dict()
                 state = TrainState(settings.method, done, result.cursor, facts, scaler)
-                trained = method.trainable_state()
                 save_checkpoint(
-                    folder.checkpoints, state, trained, optimizer, saving.keep, saving.keep_every
-                )
+                    folder.checkpoints, state, trained, optimizer, saving.keep, saving.keep_every,
+                    averages.state(),
+                )  # fmt: skip
             return not interrupts.received
 
         with interrupts:

@@ -2,6 +2,7 @@
 
 runs/<name>/config.toml                    the resolved configuration; repeats the run
 runs/<name>/checkpoints/step-000100/       weights.safetensors optimizer.safetensors state.json
+runs/<name>/ema/  averaged/                copies of tracked averages; what train.ema makes of them
 runs/<name>/log.jsonl  tensorboard/        the loss and everything else that was logged
 runs/<name>/samples/step-000100.png        content, style, target, output
 runs/<name>/scores/  report.html           what eval.run and eval.report write
@@ -35,6 +36,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Folder of checkpoints."""
         return self.path / "checkpoints"
+
+    @property
+    def averages(self) -> Path:
+        """Folder of copies of averaged weights."""
+        return self.path / "ema"
 
     @property
     def log(self) -> Path:

@@ -45,6 +45,7 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     keep: int,
     keep_every: int = 0,
+    averages: Mapping[str, torch.Tensor] | None = None,
 ) -> Path:
     """Writes `folder`/step-NNNNNN and removes earlier checkpoints but the last ones.
 
@@ -53,22 +54,43 @@ def save_checkpoint(
         state, weights, optimizer: what to keep.
         keep: how many stay.
         keep_every: those at multiples of so many steps stay as well; 0 for none.
+        averages: state of the averages that are tracked.
 
     Raises:
         UserError: the disk is full or the folder cannot be written; the earlier checkpoints are
             then untouched.
     """
+    final, files = folder / f"step-{state.step:06d}", {"weights": weights}
+    files["optimizer"] = _optimizer_tensors(optimizer)
+    if averages:
+        files["ema"] = averages
+    _write(final, state, files)
+    for old in list_checkpoints(folder)[: -max(keep, 1)]:
+        if not keep_every or step_of(old) % keep_every:
+            shutil.rmtree(old)
+    return final
+
+
+def save_weights(folder: Path, method: str, step: int, weights: Mapping[str, torch.Tensor]) -> None:
+    """Writes a checkpoint of weights alone, for making pictures, not for resuming. Raises UserError
+    when it cannot be written."""
+    _write(folder, TrainState(method, step, {}, {}), {"weights": weights})
+
+
+def _write(
+    final: Path, state: TrainState, tensors: Mapping[str, Mapping[str, torch.Tensor]]
+) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    final = folder / f"step-{state.step:06d}"
+    folder = final.parent
     temporary = folder / f".{final.name}.{os.getpid()}.tmp"
     try:
         for leftover in folder.glob(".step-*.tmp"):  # of a process that was killed
             shutil.rmtree(leftover, ignore_errors=True)
         temporary.mkdir(parents=True)
-        save_file(_plain(weights), temporary / "weights.safetensors")
-        save_file(_plain(_optimizer_tensors(optimizer)), temporary / "optimizer.safetensors")
+        for name, values in tensors.items():
+            save_file(_plain(values), temporary / f"{name}.safetensors")
         files = {p.name: _sha256(p) for p in sorted(temporary.iterdir())}
         fields = {**asdict(state), "files": files}
         fields["sha256"] = _hash_of(fields)
@@ -88,10 +110,6 @@ def save_checkpoint(
         ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    for old in list_checkpoints(folder)[: -max(keep, 1)]:
-        if not keep_every or step_of(old) % keep_every:
-            shutil.rmtree(old)
-    return final
 
 
 def step_of(checkpoint: Path) -> int:
@@ -162,6 +180,12 @@ def read_state(checkpoint: Path, method: str) -> TrainState:
 def load_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     """The trained weights of a checkpoint. Raises UserError when the file is damaged."""
     return read_weights(checkpoint / "weights.safetensors")
+
+
+def load_averages(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """The state of the averages in a checkpoint, empty where none were tracked."""
+    path = checkpoint / "ema.safetensors"
+    return read_weights(path) if path.is_file() else {}
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

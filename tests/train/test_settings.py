@@ -118,7 +118,12 @@ def resolve_one(name: str, value: object) -> RunConfig:
         return dataclasses.replace(fresh(), method="other")
     if name in ("data.crop", "data.style_partner"):
         return fresh(**{name: "random"})
-    other = {"optim.schedule": "constant", "optim.optimizer": "adamw8bit", "precision": "bf16"}
+    other = {
+        "ema.sigma_rels": "0.1",
+        "optim.schedule": "constant",
+        "optim.optimizer": "adamw8bit",
+        "precision": "bf16",
+    }
     if name in other:
         changed: object = other[name]
     elif isinstance(value, bool):
