@@ -53,11 +53,11 @@ class Averages:
     def _save(self, step: int) -> None:
         from safetensors.torch import save_file
 
-        facts = {"step": str(step), "time": str(self._tracked.time),
-                 "sigma_rels": json.dumps(self._config.sigma_rels)}  # fmt: skip
+        facts = {"time": self._tracked.time, "sigma_rels": self._config.sigma_rels}
         path = make_folder(self._folder) / f"step-{step:06d}.safetensors"
         with atomic_path(path) as temporary:
-            save_file(self._tracked.state(), temporary, facts)
+            # one entry, since several have no fixed order
+            save_file(self._tracked.state(), temporary, {"tessera": json.dumps(facts)})
 
 
 def reconstruct(
@@ -111,7 +111,8 @@ def _profiles(path: Path) -> list[tuple[Profile, Path, str]]:
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
-        facts = file.metadata()
-    time = float(facts["time"])
-    lengths = json.loads(facts["sigma_rels"])
-    return [(Profile(gamma_of(s), time), path, f"{i}.") for i, s in enumerate(lengths)]
+        facts = json.loads(file.metadata()["tessera"])
+    return [
+        (Profile(gamma_of(sigma), facts["time"]), path, f"{number}.")
+        for number, sigma in enumerate(facts["sigma_rels"])
+    ]

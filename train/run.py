@@ -98,7 +98,6 @@ def main(
             stack.enter_context(held(make_folder(folder.path), busy))
         if not resume:
             claim(folder, overwrite)
-        if not resume or force:
             write_atomic(folder.config, to_toml(settings))
         how = Resume(force, not no_restore_optimizer) if resume else None
         _train(settings, built, folder, selections, validation, layout, how)
@@ -130,9 +129,12 @@ def _prepare(
     return settings, selections, validation
 
 
-def _build(settings: Any, main: Any) -> Any:
-    """The method on its device. Raises UserError where device or data do not do for it."""
+def _build(settings: Any, main: Any) -> tuple[Any, Any, Any]:
+    """The method, its number formats and its optimiser. Raises UserError where device, data or
+    settings do not do for it."""
     from toolkit.encoders.device import usable_device
+    from train.numerics import enable_gradient_checkpointing, open_numerics, place
+    from train.optim import build_optimizer, with_rates
     from train.runs import build_method
 
     usable_device(settings.device)
@@ -143,11 +145,20 @@ def _build(settings: Any, main: Any) -> Any:
             f"{settings.method} needs {' and '.join(lacking)} pictures, the samples of "
             f"{settings.data.main} have none: train on a dataset linked to them, such as teacher"
         )
-    return method
+    numerics, groups = open_numerics(settings), with_rates(settings.optim, method.param_groups())
+    if settings.optim.gradient_checkpointing:
+        enable_gradient_checkpointing(method.module())
+    weights = place(method.module(), settings, numerics).items()
+    counts = ", ".join(f"{count / 1e6:.2f} million {kind}" for kind, count in weights)
+    print(
+        f"{settings.method}: weights: {counts}; arithmetic in {numerics.precision} on "
+        f"{settings.device}"
+    )
+    return method, numerics, build_optimizer(settings.optim, groups)
 
 
 def _train(
-    settings: Any, method: Any, folder: Any, selections: list[Any], validation: Any,
+    settings: Any, built: Any, folder: Any, selections: list[Any], validation: Any,
     layout: Layout, how: Any,
 ) -> None:  # fmt: skip
     """Trains to the end, or to a signal. how: the run resumes; None for a new one."""
@@ -156,17 +167,12 @@ def _train(
     from train.identity import facts_of, frozen_hash
     from train.interrupt import Interrupts
     from train.loop import StepResult, train
-    from train.numerics import compile_checked, enable_gradient_checkpointing, open_numerics, place
-    from train.optim import build_optimizer, with_rates
+    from train.numerics import compile_checked
     from train.resume import begin, restore
     from train.state import TrainState, save_checkpoint
     from train.watch import Watch
 
-    numerics, groups = open_numerics(settings), with_rates(settings.optim, method.param_groups())
-    if settings.optim.gradient_checkpointing:
-        enable_gradient_checkpointing(method.module())
-    weights, saving = place(method.module(), settings, numerics), settings.checkpoint
-    optimizer = build_optimizer(settings.optim, groups)
+    (method, numerics, optimizer), saving = built, settings.checkpoint
     frozen = frozen_hash(method.module(), method.trainable_state())
     averages = Averages(settings.ema, folder.averages, settings.steps)
     with open_loader(settings, selections, method.needs(), layout) as loader:
@@ -177,7 +183,8 @@ def _train(
             first = restore(
                 folder, settings, method, optimizer, numerics, averages, loader, facts, how
             )
-        _announce(settings, weights, numerics.precision, selections)
+            write_atomic(folder.config, to_toml(settings))  # what --force changed, among it
+        _announce(settings, selections)
         watch = Watch(settings, folder, method, numerics, validation, first)
         if settings.compile:
             print(compile_checked(method, watch.held_out, numerics))
@@ -219,14 +226,10 @@ def _leave(settings: Any, folder: Any, number: int) -> None:
     raise SystemExit(exit_code(number))
 
 
-def _announce(
-    settings: Any, weights: dict[str, int], precision: str, selections: list[Any]
-) -> None:
+def _announce(settings: Any, selections: list[Any]) -> None:
     from train.numerics import determinism
 
-    counts = ", ".join(f"{count / 1e6:.2f} million {kind}" for kind, count in weights.items())
     sizes = ", ".join(f"{s.name} {len(s)}" for s in selections)
-    print(f"{settings.method}: weights: {counts}; arithmetic in {precision} on {settings.device}")
     print(f"samples: {sizes}; mix {settings.data.mix}")
     print(f"determinism: {determinism(settings)}")
 

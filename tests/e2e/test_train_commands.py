@@ -21,6 +21,7 @@ from toolkit.core.files import held
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SHARD_SHA256, manifest_metadata, read_manifest
 from toolkit.store.samples import SampleReader
+from train.state import load_weights, save_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS, SAVE = 12, 5
@@ -251,7 +252,6 @@ def test_one_picture_from_two_files(straight: Path, sample_data: Layout, tmp_pat
         (["--optim.lrr=1"], "did you mean --optim.lr"),
         (["--lr=-1"], "--optim.lr=-1.0: takes a number above 0"),
         (["--force"], "--force and --no_restore_optimizer go with --resume"),
-        (["--group_lr=gate:1"], "no group 'gate'; it has matrices, vectors, gates"),
         (["--optim.lr=-1"], "--optim.lr=-1.0: takes a number above 0"),
         (["--steps=-1"], "--steps=-1: takes 1 or more"),
         (["--name=a/b"], "'a/b' cannot name a run"),
@@ -344,20 +344,29 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew(
     assert log_of(run) == log_of(straight)
 
 
-def test_an_interrupt_says_how_to_go_on(sample_data: Layout, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_with_a_checkpoint(
+    number: int, straight: Path, sample_data: Layout, tmp_path: Path
+) -> None:
     folders = [f"--shards={sample_data.shards}", f"--manifests={sample_data.manifests}"]
     process = subprocess.Popen(
         [sys.executable, "-m", "train.run", *SMALL, f"--runs={tmp_path}", "--name=stop", *folders],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     wait_for_step(process, tmp_path / "stop", SAVE + 1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
+    last = sorted((tmp_path / "stop" / "checkpoints").iterdir())[-1].name
+    assert SAVE < int(last[5:]) < STEPS  # one that no interval asked for
     assert err.splitlines()[-1] == (
         f"interrupted: python -m train.run style_adapter --name=stop --runs={tmp_path} --resume "
-        "goes on from step-000005"
+        f"goes on from {last}"
     )
+    if number == signal.SIGTERM:
+        succeed("train.run", f"--runs={tmp_path}", "--name=stop", "--resume", data=sample_data)
+        end = "checkpoints/step-000012/weights.safetensors"
+        assert (tmp_path / "stop" / end).read_bytes() == (straight / end).read_bytes()
 
 
 def test_a_run_is_looked_for_where_runs_lie(straight: Path, sample_data: Layout) -> None:
@@ -376,8 +385,8 @@ def test_a_checkpoint_of_another_method_is_refused(
 ) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(straight, copy)
-    state = copy / "checkpoints" / "step-000012" / "state.json"
-    state.write_text(state.read_text().replace("style_adapter", "ot_cfm"))
+    found = copy / "checkpoints" / "step-000012"
+    save_weights(found, "ot_cfm", 12, load_weights(found))
     line = refused("train.stylize", f"--run={copy}", data=sample_data)
     assert "is of the method ot_cfm, not style_adapter" in line
 

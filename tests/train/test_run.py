@@ -1,0 +1,179 @@
+"""train.run in this process, on a small network: how runs begin, go on, and refuse to."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from toolkit.core.command import run
+from toolkit.store.layout import Layout
+from train.run import _fields, main
+from train.state import list_checkpoints, load_averages, load_weights, read_state
+
+SMALL = (
+    "--steps=6", "--save_interval=2", "--keep=9", "--batch_size=4", "--threads=1", "--workers=0",
+    "--num_pairs=1", "--eval_size=1", "--sample.steps=1", "--sample_every=100", "--eval_every=100",
+    "--num_layers=1", "--style_layers=1", "--num_heads=1", "--head_dim=24", "--head_width=8",
+    "--style_dim=16", "--warmup_steps=2",
+)  # fmt: skip
+Train = Callable[..., Any]
+
+
+@pytest.fixture
+def train(
+    sample_data: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Train]:
+    """`train("--flag")`: runs the command, returns (exit code, output, errors)."""
+    threads = torch.get_num_threads()
+
+    def start(*flags: str) -> tuple[int, str, str]:
+        folders = [f"--shards={sample_data.shards}", f"--manifests={sample_data.manifests}"]
+        code = 0
+        capsys.readouterr()
+        try:
+            run(main, "prog", [*flags, f"--runs={tmp_path}", *folders], _fields)
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        return code, *capsys.readouterr()
+
+    yield start
+    torch.set_num_threads(threads)
+
+
+def fresh(train: Train, name: str = "run", *flags: str) -> None:
+    code, _, err = train(*SMALL, f"--name={name}", *flags)
+    assert code == 0, err
+
+
+def drop_last(folder: Path, count: int) -> None:
+    """Leaves a run as it was some checkpoints earlier."""
+    import shutil
+
+    for path in list_checkpoints(folder / "checkpoints")[-count:]:
+        shutil.rmtree(path)
+
+
+def last_weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_weights(list_checkpoints(folder / "checkpoints")[-1])
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_resumed_run_refuses_what_differs_and_force_says_what_it_accepts(
+    train: Train, tmp_path: Path
+) -> None:
+    fresh(train)
+    straight = last_weights(tmp_path / "run")
+    drop_last(tmp_path / "run", 2)
+    code, _, err = train("--name=run", "--resume", "--lr=1e-5")
+    assert code == 2
+    assert "a resumed run keeps its optim.lr=0.002" in err
+    path = tmp_path / "run" / "checkpoints" / "step-000002" / "state.json"
+    was = json.loads(path.read_text())["facts"]["code"]
+    rewrite(path, lambda fields: fields["facts"].update(code="0" * 64))
+    code, _, err = train("--name=run", "--resume")
+    assert code == 2
+    assert "was made otherwise, so going on would give other weights: code was 0000" in err
+    assert f"is {was[:24]}…: restore that, or accept it with --force" in err
+    code, out, err = train("--name=run", "--resume", "--force", "--lr=1e-5", "--steps=8")
+    assert code == 0, err
+    told = [line for line in out.splitlines() if line.startswith("accepted by --force: ")]
+    assert [line.split(": ")[1].split(" was")[0] for line in told] == ["code", "optim.lr", "steps"]
+    assert "resumed" in out
+    assert [p.name for p in list_checkpoints(tmp_path / "run" / "checkpoints")][-1] == "step-000008"
+    assert "lr = 1e-05" in (tmp_path / "run" / "config.toml").read_text()
+    assert not same(last_weights(tmp_path / "run"), straight)
+    drop_last(tmp_path / "run", 1)
+    code, out, _ = train("--name=run", "--resume")  # what was accepted is the run's own now
+    assert code == 0
+    assert "accepted" not in out
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Changes a state, and its hash with it."""
+    from train.state import _hash_of
+
+    fields = json.loads(path.read_text())
+    del fields["sha256"]
+    change(fields)
+    fields["sha256"] = _hash_of(fields)
+    path.write_text(json.dumps(fields))
+
+
+def test_resumed_averages_are_those_of_the_straight_run(train: Train, tmp_path: Path) -> None:
+    flags = ("--sigma_rels=0.05,0.1", "--snapshot_every=3", "--precision=bf16")
+    for name in ("straight", "stopped"):
+        fresh(train, name, *flags)
+    drop_last(tmp_path / "stopped", 2)
+    for path in (tmp_path / "stopped" / "ema").iterdir():
+        path.unlink()
+    code, _, err = train("--name=stopped", "--resume")
+    assert code == 0, err
+    ends = [list_checkpoints(tmp_path / n / "checkpoints")[-1] for n in ("straight", "stopped")]
+    assert same(*map(load_weights, ends))
+    assert same(*map(load_averages, ends))
+    assert not same(load_averages(ends[0]), {})
+    copies = sorted(path.name for path in (tmp_path / "straight" / "ema").iterdir())
+    assert copies == ["step-000003.safetensors", "step-000006.safetensors"]
+    for name in copies:
+        a, b = (tmp_path / n / "ema" / name for n in ("straight", "stopped"))
+        assert a.read_bytes() == b.read_bytes()
+
+
+def test_an_optimizer_without_memory_gives_other_weights(train: Train, tmp_path: Path) -> None:
+    fresh(train)
+    straight = last_weights(tmp_path / "run")
+    drop_last(tmp_path / "run", 1)
+    code, out, err = train("--name=run", "--resume", "--no_restore_optimizer")
+    assert code == 0, err
+    assert "the optimiser begins anew, as --no_restore_optimizer asks" in out
+    assert not same(last_weights(tmp_path / "run"), straight)
+
+
+def test_a_run_begins_with_other_weights_and_counts_on(train: Train, tmp_path: Path) -> None:
+    fresh(train)
+    begun = last_weights(tmp_path / "run")
+    for number, source in enumerate((
+        tmp_path / "run", tmp_path / "run" / "checkpoints" / "step-000006",
+        tmp_path / "run" / "checkpoints" / "step-000006" / "weights.safetensors",
+    )):  # fmt: skip
+        flags = ("--steps=8", f"--init_from={source}", "--initial_steps=6")
+        code, out, err = train(*SMALL[1:], *flags, f"--name=more{number}")
+        assert code == 0, err
+        assert "counting from step 6" in out
+        records = (tmp_path / f"more{number}" / "log.jsonl").read_text().splitlines()
+        assert [r["step"] for r in map(json.loads, records) if "loss" in r] == [7, 8]
+    state = read_state(list_checkpoints(tmp_path / "more0" / "checkpoints")[-1], "style_adapter")
+    assert state.cursor["position"] == 32
+    assert same(last_weights(tmp_path / "more0"), last_weights(tmp_path / "more2"))
+    assert not same(last_weights(tmp_path / "more0"), begun)
+
+
+def test_a_group_at_0_stays_as_it_was(train: Train, tmp_path: Path) -> None:
+    fresh(train, "frozen", "--group_lr=matrices:0")
+    first, *_, last = (load_weights(p) for p in list_checkpoints(tmp_path / "frozen/checkpoints"))
+    moved = {name for name in first if not torch.equal(first[name], last[name])}
+    assert moved
+    assert all(first[name].ndim <= 1 for name in moved)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--group_lr=gate:1",), "no group 'gate'; it has matrices, vectors, gates"),
+        (("--init_from=nowhere",), "--init_from=nowhere: name a run, a checkpoint or"),
+        (("--sigma_rels=0.5",), "--ema.sigma_rels: takes numbers above 0 and below 0.28"),
+        (("--precision=fp8",), "precision"),
+        (("--no_restore_optimizer",), "--force and --no_restore_optimizer go with --resume"),
+    ],
+)
+def test_what_cannot_work_is_one_line(flags: tuple[str, ...], message: str, train: Train) -> None:
+    code, _, err = train(*SMALL, "--name=wrong", *flags)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
