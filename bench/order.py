@@ -39,7 +39,7 @@ def main(
     """Measures and keeps bench/results/order.json, or order-latents.json. Exit code 1 when the
     hashes differ."""
     root = Path(folder) / f"order-{what}"
-    data = _sample_data(root)
+    data = sample_data(root)
     results = "" if not keep else "order" if what == "pixels" else f"order-{what}"
     rows = []
     for ranks in RANKS:
@@ -177,7 +177,7 @@ def _samples(batch: Any) -> list[str]:
     return found
 
 
-def _sample_data(root: Path) -> Path:
+def sample_data(root: Path) -> Path:
     """The built-in sample data, one of whose targets does not decode."""
     from toolkit.store.layout import Layout
     from toolkit.store.manifest import read_manifest, write_manifest

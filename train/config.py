@@ -114,7 +114,9 @@ class RunConfig:
     its loss was found to be the same. channels_last: memory layout of convolutions. tf32: faster
     float32 products on a GPU. init_from: weights to begin with: a run, a checkpoint or a
     .safetensors file. initial_steps: steps that count as done before the first; rate, data and
-    numbering go on from there. method_config: the fields of the method itself."""
+    numbering go on from there. memory_limit: share of the machine's, the control group's or the
+    GPU's memory above which the run does less at once, waits, and in the end stops with a
+    checkpoint; 1 for never. method_config: the fields of the method itself."""
 
     method: str = "style_adapter"
     steps: int = 300
@@ -128,6 +130,7 @@ class RunConfig:
     tf32: bool = False
     init_from: str = ""
     initial_steps: int = 0
+    memory_limit: float = 0.85
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -163,6 +166,8 @@ def check_config(config: RunConfig) -> None:
         )
     if not all(0 < sigma < 0.28 for sigma in config.ema.sigma_rels):
         raise UserError("--ema.sigma_rels: takes numbers above 0 and below 0.28")
+    if config.memory_limit <= 0:
+        raise UserError(f"--memory_limit={config.memory_limit}: takes a share above 0")
     if config.optim.lr <= 0:
         raise UserError(f"--optim.lr={config.optim.lr}: takes a number above 0")
     if config.optim.gradient_accumulation_steps > data.batch_size:

@@ -164,6 +164,7 @@ def _train(
     """Trains to the end, or to a signal. how: the run resumes; None for a new one."""
     from train.averages import Averages
     from train.data import open_loader
+    from train.guard import Feed, Guard
     from train.identity import facts_of, frozen_hash
     from train.interrupt import Interrupts
     from train.loop import StepResult, train
@@ -188,42 +189,53 @@ def _train(
         watch = Watch(settings, folder, method, numerics, validation, first)
         if settings.compile:
             print(compile_checked(method, watch.held_out, numerics))
-        interrupts, began, done = Interrupts(), time.monotonic(), first
+        feed = Feed(loader)
+        guard = Guard(settings.memory_limit, feed, settings.device)
+        interrupts, began, done, short = Interrupts(), time.monotonic(), first, ""
 
         def after_step(result: StepResult) -> bool:
-            nonlocal done
-            done = result.step
+            nonlocal done, short
+            done, short = result.step, guard.stops()
+            stopping = bool(interrupts.received or short)
             watch.step(result)
             trained = method.trainable_state()
             averages.step(done, trained)
-            if interrupts.received or done % saving.save_interval == 0 or done == settings.steps:
+            if stopping or done % saving.save_interval == 0 or done == settings.steps:
                 scaler = numerics.scaler.state_dict()
                 state = TrainState(settings.method, done, result.cursor, facts, scaler)
                 save_checkpoint(
                     folder.checkpoints, state, trained, optimizer, saving.keep, saving.keep_every,
                     averages.state(),
                 )  # fmt: skip
-            return not interrupts.received
+            return not stopping
 
         with interrupts:
             train(
-                method, optimizer, iter(loader), settings.optim, numerics, first, settings.steps,
+                method, optimizer, feed, settings.optim, numerics, first, settings.steps,
                 after_step,
             )  # fmt: skip
         watch.close()
-    if done < settings.steps and interrupts.received:
-        _leave(settings, folder, interrupts.received)
+    if done < settings.steps:
+        _leave(settings, folder, interrupts.received, short)
     print(f"{done - first} steps in {time.monotonic() - began:.0f} s; run: {folder.path}")
     print(f"pictures: {folder.samples}; next: python -m train.stylize --run={folder.path}")
 
 
-def _leave(settings: Any, folder: Any, number: int) -> None:
-    """Ends the program as a signal asks: with 130 for Ctrl-C, 143 for SIGTERM."""
-    from train.interrupt import exit_code
+def _leave(settings: Any, folder: Any, number: int | None, short: str) -> None:
+    """Ends the program before the run is over: with 130 for Ctrl-C, 143 for SIGTERM, 75 for want of
+    memory."""
+    from train.interrupt import NO_MEMORY, exit_code
     from train.resume import how_to_resume
 
-    print(f"interrupted: {how_to_resume(settings, folder)}", file=sys.stderr)
-    raise SystemExit(exit_code(number))
+    how = how_to_resume(settings, folder)
+    if number:
+        print(f"interrupted: {how}", file=sys.stderr)
+        raise SystemExit(exit_code(number))
+    print(
+        f"stopped: {short}; free some memory, or allow more with --memory_limit=; {how}",
+        file=sys.stderr,
+    )
+    raise SystemExit(NO_MEMORY)
 
 
 def _announce(settings: Any, selections: list[Any]) -> None:

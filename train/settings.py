@@ -22,6 +22,7 @@ _FREE = (
     "checkpoint",
     "sample",
     "device",
+    "memory_limit",
 )
 
 

@@ -130,6 +130,15 @@ class Loader:
             raise TypeError("an endless stream has no length: open the loader with a stop")
         return math.ceil(self._schedule.stop / self.batch_size)
 
+    def slow_down(self) -> bool:
+        """Halves threads or processes and lets nothing be decoded ahead, for iterators made from
+        now on; the batches stay the same. False where nothing is left to lower."""
+        if not self.prefetch and max(self.workers, self.processes) <= 1:
+            return False
+        self.prefetch = 0
+        self.workers, self.processes = (-(-n // 2) for n in (self.workers, self.processes))
+        return True
+
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands: JSON values, taken between two batches."""
         return self._schedule.cursor(self._position)
