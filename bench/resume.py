@@ -1,6 +1,6 @@
 """One set of weights whatever the workers and the kills: a table of hashes of a run's end.
 
-    python -m bench.resume [--steps=40] [--kills=7] [--folder=/tmp/tessera-bench]
+    python -m bench.resume [--steps=100] [--kills=7] [--folder=/tmp/tessera-bench]
 
 The stream is the hardest one of `bench.order`: triplets and Fill50K 3:1, an SQL subset, random
 crops and flips, a target that does not decode; the network is small, averages of weights are
@@ -33,7 +33,7 @@ NET = (
 
 
 def main(
-    steps: int = 40, kills: int = 7, folder: str = "/tmp/tessera-bench", keep: bool = True
+    steps: int = 100, kills: int = 7, folder: str = "/tmp/tessera-bench", keep: bool = True
 ) -> None:
     """Measures and keeps bench/results/resume.json. Exit code 1 when the hashes differ."""
     root = Path(folder) / "resume"
@@ -67,8 +67,13 @@ def _kill(root: Path, data: Path, name: str, steps: int, kills: int, seconds: fl
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        # later ones later, so that the run moves on between them
-        time.sleep(seconds * rng.uniform(0.2, 0.95))
+        if rng.random() < 0.2:  # while it starts
+            time.sleep(seconds * rng.uniform(0.1, 0.6))
+        else:  # some steps on; at any moment of one, or of what is done behind it
+            wanted = _logged(run) + rng.randrange(2, 2 * steps // kills)
+            while process.poll() is None and _logged(run) < min(wanted, steps - 1):
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 0.15))
         process.send_signal(signal.SIGKILL)
         process.wait()
         moments.append(_logged(run))
@@ -110,7 +115,7 @@ def _hash(run: Path) -> str:
     for name in ("weights", "optimizer", "ema"):
         digest.update((last / f"{name}.safetensors").read_bytes())
     for record in _records(run):
-        told = {k: v for k, v in record.items() if k not in ("wait_s", "step_s")}
+        told = {k: v for k, v in record.items() if k not in ("wait_s", "step_s", "memory_mb")}
         digest.update(json.dumps(told, sort_keys=True).encode())
     if not any(record.get("substituted") for record in _records(run)):
         raise RuntimeError("the broken sample was not met: give more --steps")

@@ -4,7 +4,7 @@ runs/<name>/ema/step-000100.safetensors    each length's average after that step
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -28,13 +28,13 @@ class Averages:
         self._config, self._folder, self._total = config, folder, total
         self._tracked = PowerEma(config.sigma_rels)
 
-    def step(self, step: int, weights: Mapping[str, torch.Tensor]) -> None:
+    def step(self, step: int, weights: Callable[[], Mapping[str, torch.Tensor]]) -> None:
         """Lets the weights after a step enter, and copies the averages when it is time."""
         if not self._config.sigma_rels:
             return
         is_last = step == self._total
         if step % self._config.update_every == 0 or is_last:
-            self._tracked.update(weights, step)
+            self._tracked.update(weights(), step)
         if step % self._config.snapshot_every == 0 or is_last:
             self._save(step)
 

@@ -96,11 +96,13 @@ class EmaConfig:
 @dataclass(frozen=True)
 class SampleConfig:
     """Watching the run. sample_every: steps between picture grids. num_pairs: rows of a grid, from
-    the validation split. steps: solver steps. eval_every: steps between evaluations of the loss on
+    the validation split. sample_prompts: their captions instead of their own, with ; between two.
+    steps: solver steps. eval_every: steps between evaluations of the loss on
     the fixed batch of eval_size validation samples."""
 
     sample_every: int = 100
     num_pairs: int = 6
+    sample_prompts: str = ""
     steps: int = 8
     eval_every: int = 50
     eval_size: int = 16

@@ -15,6 +15,7 @@ from toolkit.stream.batch import Batch
 from train.methods.api import Method
 from train.numerics import Numerics
 from train.optim import OptimConfig, rate_at, set_rate
+from train.speed import Speed
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def train(
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     scaler, limit = numerics.scaler, config.clip_grad_norm or float("inf")
+    speed = Speed()
     method.module().train()
     with Progress(total, "train", "steps", done=first) as progress:
         for step in range(first, total):
@@ -79,7 +81,8 @@ def train(
                 logs=_by_task(batch, losses),
                 cursor=dict(batch.cursor),
             )
-            progress.advance(1, f"loss {result.loss:.4f}")
+            pace = speed.note(result.num_samples, result.wait_s, result.step_s)
+            progress.advance(1, f"loss {loss:.4f}, {pace}")
             if not after_step(result):
                 return
 

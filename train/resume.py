@@ -11,8 +11,8 @@ from train.averages import Averages
 from train.config import RunConfig
 from train.identity import Facts, differences
 from train.methods.api import Method
-from train.numerics import Numerics
 from train.runs import RunFolder
+from train.session import Parts
 from train.settings import Resume
 from train.state import (
     chosen_checkpoint,
@@ -27,8 +27,8 @@ from train.state import (
 
 
 def restore(
-    folder: RunFolder, settings: RunConfig, method: Method, optimizer: torch.optim.Optimizer,
-    numerics: Numerics, averages: Averages, loader: Any, facts: Facts, how: Resume,
+    folder: RunFolder, settings: RunConfig, parts: Parts, averages: Averages, loader: Any,
+    facts: Facts, how: Resume,
 ) -> int:  # fmt: skip
     """Puts the last checkpoint back; returns the number of finished steps, 0 where the run was
     stopped before its first checkpoint.
@@ -38,7 +38,7 @@ def restore(
     found = list_checkpoints(folder.checkpoints)
     if not found:
         print(f"{folder.path} has no checkpoint yet: it begins anew, as it was configured")
-        return begin(settings, method, loader)
+        return begin(settings, parts.method, loader)
     checkpoint = found[-1]
     state = read_state(checkpoint, settings.method)
     differ = differences(state.facts, facts)
@@ -49,10 +49,10 @@ def restore(
         )
     for line in differ:
         print(f"accepted by --force: {line}")
-    method.load_trainable_state(load_weights(checkpoint))
+    parts.method.load_trainable_state(load_weights(checkpoint))
     if how.restore_optimizer:
-        load_optimizer(checkpoint, optimizer)
-        numerics.scaler.load_state_dict(dict(state.scaler))
+        load_optimizer(checkpoint, parts.optimizer)
+        parts.numerics.scaler.load_state_dict(dict(state.scaler))
     else:
         print("the optimiser begins anew, as --no_restore_optimizer asks")
     averages.load_state(load_averages(checkpoint))

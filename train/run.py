@@ -9,6 +9,7 @@ The only place that wires data, method, optimiser and loop together.
 
 import contextlib
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def main(
     force: bool = False,
     no_restore_optimizer: bool = False,
     overwrite: bool = False,
+    limit: int | None = None,
     name: str | None = None,
     runs: Path = Path("runs"),
     shards: Path = Path("shards"),
@@ -61,6 +63,7 @@ def main(
         force: with --resume, accept what differs, and say what.
         no_restore_optimizer: with --resume, begin with an optimiser without memory.
         overwrite: delete an existing run of this name first.
+        limit: do only so many steps, keep nothing, and say what the whole run will take.
         name: the run's name; METHOD-PRESET otherwise.
         runs: folder of all runs.
         shards: folder or URL of the tars.
@@ -72,7 +75,8 @@ def main(
 
     check_method(method)
     layout = open_layout(shards, manifests)
-    folder = RunFolder(runs / check_run_name(name or f"{method}-{Path(config).stem}"))
+    run_name = check_run_name(name or f"{method}-{Path(config).stem}")
+    folder = RunFolder(runs / run_name)
     changes = dict(overrides)
     named = {
         "data.where": where, "data.mix": mix, "steps": steps, "seed": seed, "threads": threads,
@@ -81,12 +85,17 @@ def main(
     changes |= {key: str(value) for key, value in named.items() if value is not None}
     if resume and (overwrite or epochs is not None):
         raise UserError("--resume goes on as it was: leave --overwrite and --epochs away")
+    if limit is not None and (limit < 1 or resume or overwrite):
+        raise UserError(f"--limit={limit}: takes 1 or more, and neither --resume nor --overwrite")
     if not resume and (force or no_restore_optimizer):
         raise UserError("--force and --no_restore_optimizer go with --resume")
     busy = f"another process is training the run {folder.path}: wait for it"
     if not resume:
         refuse_existing(folder, overwrite)
     with contextlib.ExitStack() as stack:
+        if limit is not None:
+            rehearsed = stack.enter_context(tempfile.TemporaryDirectory(prefix="tessera-"))
+            folder = RunFolder(Path(rehearsed) / run_name)
         there = folder.path.is_dir()
         if there:  # before anything slow
             stack.enter_context(held(folder.path, busy))
@@ -100,7 +109,7 @@ def main(
             claim(folder, overwrite)
             write_atomic(folder.config, to_toml(settings))
         how = Resume(force, not no_restore_optimizer) if resume else None
-        _train(settings, built, folder, selections, validation, layout, how)
+        _train(settings, built, folder, selections, validation, layout, how, limit)
 
 
 def _prepare(
@@ -129,13 +138,14 @@ def _prepare(
     return settings, selections, validation
 
 
-def _build(settings: Any, main: Any) -> tuple[Any, Any, Any]:
+def _build(settings: Any, main: Any) -> Any:
     """The method, its number formats and its optimiser. Raises UserError where device, data or
     settings do not do for it."""
     from toolkit.encoders.device import usable_device
     from train.numerics import enable_gradient_checkpointing, open_numerics, place
     from train.optim import build_optimizer, with_rates
     from train.runs import build_method
+    from train.session import Parts
 
     usable_device(settings.device)
     method = build_method(settings)
@@ -154,26 +164,24 @@ def _build(settings: Any, main: Any) -> tuple[Any, Any, Any]:
         f"{settings.method}: weights: {counts}; arithmetic in {numerics.precision} on "
         f"{settings.device}"
     )
-    return method, numerics, build_optimizer(settings.optim, groups)
+    return Parts(method, numerics, build_optimizer(settings.optim, groups))
 
 
 def _train(
-    settings: Any, built: Any, folder: Any, selections: list[Any], validation: Any,
-    layout: Layout, how: Any,
+    settings: Any, parts: Any, folder: Any, selections: list[Any], validation: Any,
+    layout: Layout, how: Any, limit: int | None,
 ) -> None:  # fmt: skip
     """Trains to the end, or to a signal. how: the run resumes; None for a new one."""
     from train.averages import Averages
     from train.data import open_loader
-    from train.guard import Feed, Guard
     from train.identity import facts_of, frozen_hash
-    from train.interrupt import Interrupts
-    from train.loop import StepResult, train
     from train.numerics import compile_checked
     from train.resume import begin, restore
-    from train.state import TrainState, save_checkpoint
+    from train.session import Session
+    from train.speed import Rehearsal
     from train.watch import Watch
 
-    (method, numerics, optimizer), saving = built, settings.checkpoint
+    method, began = parts.method, time.monotonic()
     frozen = frozen_hash(method.module(), method.trainable_state())
     averages = Averages(settings.ema, folder.averages, settings.steps)
     with open_loader(settings, selections, method.needs(), layout) as loader:
@@ -181,61 +189,35 @@ def _train(
         if how is None:
             first = begin(settings, method, loader)
         else:
-            first = restore(
-                folder, settings, method, optimizer, numerics, averages, loader, facts, how
-            )
+            first = restore(folder, settings, parts, averages, loader, facts, how)
             write_atomic(folder.config, to_toml(settings))  # what --force changed, among it
         _announce(settings, selections)
-        watch = Watch(settings, folder, method, numerics, validation, first)
+        rehearsal = Rehearsal()
+        with rehearsal.timed("look"):
+            watch = Watch(settings, folder, method, parts.numerics, validation, first)
         if settings.compile:
-            print(compile_checked(method, watch.held_out, numerics))
-        feed = Feed(loader)
-        guard = Guard(settings.memory_limit, feed, settings.device)
-        interrupts, began, done, short = Interrupts(), time.monotonic(), first, ""
-
-        def after_step(result: StepResult) -> bool:
-            nonlocal done, short
-            done, short = result.step, guard.stops()
-            stopping = bool(interrupts.received or short)
-            watch.step(result)
-            trained = method.trainable_state()
-            averages.step(done, trained)
-            if stopping or done % saving.save_interval == 0 or done == settings.steps:
-                scaler = numerics.scaler.state_dict()
-                state = TrainState(settings.method, done, result.cursor, facts, scaler)
-                save_checkpoint(
-                    folder.checkpoints, state, trained, optimizer, saving.keep, saving.keep_every,
-                    averages.state(),
-                )  # fmt: skip
-            return not stopping
-
-        with interrupts:
-            train(
-                method, optimizer, feed, settings.optim, numerics, first, settings.steps,
-                after_step,
-            )  # fmt: skip
-        watch.close()
-    if done < settings.steps:
-        _leave(settings, folder, interrupts.received, short)
-    print(f"{done - first} steps in {time.monotonic() - began:.0f} s; run: {folder.path}")
+            print(compile_checked(method, watch.held_out, parts.numerics))
+        session = Session(
+            settings, folder, parts, facts, averages, watch, loader, first, rehearsal, limit
+        )
+        session.train()
+    if session.early_exit:
+        _leave(settings, folder, session)
+    if limit is not None:
+        print(rehearsal.forecast(settings, folder.checkpoints))
+        return
+    print(f"{session.done - first} steps in {time.monotonic() - began:.0f} s; run: {folder.path}")
     print(f"pictures: {folder.samples}; next: python -m train.stylize --run={folder.path}")
 
 
-def _leave(settings: Any, folder: Any, number: int | None, short: str) -> None:
-    """Ends the program before the run is over: with 130 for Ctrl-C, 143 for SIGTERM, 75 for want of
-    memory."""
-    from train.interrupt import NO_MEMORY, exit_code
+def _leave(settings: Any, folder: Any, session: Any) -> None:
     from train.resume import how_to_resume
 
-    how = how_to_resume(settings, folder)
-    if number:
-        print(f"interrupted: {how}", file=sys.stderr)
-        raise SystemExit(exit_code(number))
-    print(
-        f"stopped: {short}; free some memory, or allow more with --memory_limit=; {how}",
-        file=sys.stderr,
-    )
-    raise SystemExit(NO_MEMORY)
+    why = "interrupted"
+    if session.shortage:
+        why = f"stopped: {session.shortage}; free some memory, or allow more with --memory_limit="
+    print(f"{why}: {how_to_resume(settings, folder)}", file=sys.stderr)
+    raise SystemExit(session.early_exit)
 
 
 def _announce(settings: Any, selections: list[Any]) -> None:

@@ -1,5 +1,7 @@
 """Watching a run: the loss on a fixed batch and a grid of pictures, always from the same seeds."""
 
+from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from train.loop import StepResult
 from train.methods.api import Method, StylizeRequest
 from train.numerics import Numerics
 from train.runs import RunFolder
+from train.speed import memory_bytes
 
 
 class Watch:
@@ -45,6 +48,9 @@ class Watch:
         size, seed, device = method.needs().size, settings.seed, settings.device
         held_out = fixed_batch(validation, self._config.eval_size, size, seed, "eval")
         pairs = fixed_batch(validation, self._config.num_pairs, size, seed, "grid")
+        prompts = [text.strip() for text in self._config.sample_prompts.split(";") if text.strip()]
+        if prompts:
+            pairs = replace(pairs, captions=tuple(islice(cycle(prompts), len(pairs))))
         self.held_out, self._pairs = held_out.to(device), pairs.to(device)
         self._numerics = numerics
         if first == 0:
@@ -55,7 +61,8 @@ class Watch:
         self._log.write(
             result.step, loss=result.loss, lr=result.rate, grad_norm=result.grad_norm,
             wait_s=round(result.wait_s, 4), step_s=round(result.step_s, 4),
-            substituted=result.num_substituted, **result.logs,
+            memory_mb=round(memory_bytes() / 1e6, 1), substituted=result.num_substituted,
+            **result.logs,
         )  # fmt: skip
         self._look(result.step)
 

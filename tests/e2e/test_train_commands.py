@@ -59,7 +59,9 @@ def refused(*args, **kwargs) -> str:
 def log_of(run: Path) -> list[dict]:
     """The log without what time decides."""
     records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in r.items() if k not in ("wait_s", "step_s")} for r in records]
+    return [
+        {k: v for k, v in r.items() if k not in ("wait_s", "step_s", "memory_mb")} for r in records
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -31,8 +31,8 @@ def test_a_length_chosen_later_is_within_a_hundredth_of_tracking_it(tmp_path: Pa
     kept = Averages(EmaConfig((0.05, 0.10), snapshot_every=40), tmp_path / "two", len(steps))
     direct = Averages(EmaConfig((0.14,), snapshot_every=600), tmp_path / "one", len(steps))
     for number, weights in enumerate(steps, 1):
-        kept.step(number, weights)
-        direct.step(number, weights)
+        kept.step(number, weights.copy)
+        direct.step(number, weights.copy)
     found, last = reconstruct(tmp_path / "two", 0.14)
     expected = load_file(tmp_path / "one" / "step-000600.safetensors")
     assert last == 600

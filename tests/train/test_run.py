@@ -1,6 +1,7 @@
 """train.run in this process, on a small network: how runs begin, go on, and refuse to."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,25 @@ def test_a_group_at_0_stays_as_it_was(train: Train, tmp_path: Path) -> None:
     assert all(first[name].ndim <= 1 for name in moved)
 
 
+def test_a_rehearsal_keeps_nothing_and_foretells(train: Train, tmp_path: Path) -> None:
+    code, out, err = train(*SMALL, "--name=later", "--limit=3", "--sample_prompts=a dog; a cat")
+    assert code == 0, err
+    told = re.search(
+        r"a rehearsal of 3 steps, nothing is kept; all 6: about 0 min (\d+) s \((.*) s a step, .*"
+        r"host memory (.*) GB; checkpoints (.*) MB each, (.*) MB at most",
+        out,
+    )
+    assert told, out
+    fresh(train, "later")
+    run = tmp_path / "later"
+    spent = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    steps = [record["step_s"] for record in spent if "loss" in record]
+    assert 0.3 < float(told[2]) / (sum(steps) / len(steps)) < 3
+    size = sum(p.stat().st_size for p in (run / "checkpoints" / "step-000006").iterdir())
+    assert float(told[4]) == pytest.approx(size / 1e6, abs=0.1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["later"]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -169,6 +189,8 @@ def test_a_group_at_0_stays_as_it_was(train: Train, tmp_path: Path) -> None:
         (("--init_from=nowhere",), "--init_from=nowhere: name a run, a checkpoint or"),
         (("--sigma_rels=0.5",), "--ema.sigma_rels: takes numbers above 0 and below 0.28"),
         (("--precision=fp8",), "precision"),
+        (("--limit=0",), "--limit=0: takes 1 or more"),
+        (("--limit=2", "--overwrite"), "neither --resume nor --overwrite"),
         (("--no_restore_optimizer",), "--force and --no_restore_optimizer go with --resume"),
     ],
 )

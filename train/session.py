@@ -1,0 +1,94 @@
+"""One run while it trains: what happens behind each step, and how it ends."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from train.averages import Averages
+from train.config import RunConfig
+from train.guard import Feed, Guard
+from train.identity import Facts
+from train.interrupt import NO_MEMORY, Interrupts, exit_code
+from train.loop import StepResult, train
+from train.methods.api import Method
+from train.numerics import Numerics
+from train.runs import RunFolder
+from train.speed import Rehearsal
+from train.state import TrainState, save_checkpoint
+from train.watch import Watch
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is trained, and how."""
+
+    method: Method
+    numerics: Numerics
+    optimizer: torch.optim.Optimizer
+
+
+class Session:
+    """Trains a run and keeps what is to be kept of it.
+
+    Args:
+        settings, folder, parts: of the run.
+        facts: what decides its weights.
+        averages, watch: what sees each step.
+        loader: gives the batches.
+        first: finished steps.
+        rehearsal: times everything.
+        limit: steps after which a rehearsal ends; None for a run.
+    """
+
+    def __init__(
+        self, settings: RunConfig, folder: RunFolder, parts: Parts, facts: Facts,
+        averages: Averages, watch: Watch, loader: Any, first: int, rehearsal: Rehearsal,
+        limit: int | None,
+    ):  # fmt: skip
+        self._settings, self._folder, self._parts, self._facts = settings, folder, parts, facts
+        self._averages, self._watch, self._rehearsal = averages, watch, rehearsal
+        self._first, self._limit = first, limit
+        self._feed, self._interrupts = Feed(loader), Interrupts()
+        self._guard = Guard(settings.memory_limit, self._feed, settings.device)
+        self.done, self.shortage = first, ""
+
+    def train(self) -> None:
+        """Trains to the end, to a signal, or until memory runs short."""
+        parts, settings = self._parts, self._settings
+        with self._interrupts:
+            train(
+                parts.method, parts.optimizer, self._feed, settings.optim, parts.numerics,
+                self._first, settings.steps, self._after_step,
+            )  # fmt: skip
+        self._watch.close()
+
+    @property
+    def early_exit(self) -> int:
+        """What the program leaves with where the run was stopped: 130 for Ctrl-C, 143 for SIGTERM,
+        75 for want of memory; 0 where it was not."""
+        if self._interrupts.received and self.done < self._settings.steps:
+            return exit_code(self._interrupts.received)
+        return NO_MEMORY if self.shortage and self.done < self._settings.steps else 0
+
+    def _after_step(self, result: StepResult) -> bool:
+        self.done, self.shortage = result.step, self._guard.stops()
+        is_rehearsed = self.done - self._first == self._limit
+        goes_on = not (self._interrupts.received or self.shortage or is_rehearsed)
+        self._rehearsal.add("step", result.step_s)
+        self._watch.step(result)
+        self._averages.step(self.done, self._parts.method.trainable_state)
+        is_due = self.done % self._settings.checkpoint.save_interval == 0
+        if is_due or not goes_on or self.done == self._settings.steps:
+            with self._rehearsal.timed("checkpoint"):
+                self._save(result)
+        return goes_on
+
+    def _save(self, result: StepResult) -> None:
+        parts, saving = self._parts, self._settings.checkpoint
+        scaler = parts.numerics.scaler.state_dict()
+        state = TrainState(self._settings.method, result.step, result.cursor, self._facts, scaler)
+        save_checkpoint(
+            self._folder.checkpoints, state, parts.method.trainable_state(), parts.optimizer,
+            saving.keep, saving.keep_every, self._averages.state(),
+        )  # fmt: skip
