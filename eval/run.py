@@ -19,6 +19,7 @@ from eval.metrics.api import Metric, MetricResult, MissingWeights
 from toolkit.core import command
 from toolkit.core.errors import UserError
 from toolkit.core.files import make_folder, write_atomic
+from toolkit.core.memory import MemoryWatch, Watched
 from toolkit.core.progress import Progress
 from toolkit.core.show import show
 from toolkit.store.card import root_sha256
@@ -107,8 +108,9 @@ def _score(evalset: EvalSet, items: list[Item], metrics: list[Metric]) -> dict[s
         for role in {metric.reference for metric in metrics}
     }
     columns: dict[str, list[float]] = {}
+    watched = Watched(MemoryWatch(), lambda: False, "free some and score again")
     with Progress(len(items), "score", "pictures") as progress:
-        for index, item in enumerate(items):
+        for index, item in enumerate(watched(items)):
             output = evalset.output(item)
             size = output.shape[0]
             content = evalset.reference(item, "content", size)

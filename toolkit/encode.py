@@ -13,6 +13,7 @@ from typing import Any, Literal
 from toolkit.core.checks import at_least
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
+from toolkit.core.memory import LIMIT
 from toolkit.store.catalog import Catalog, print_gaps, without_rehearsals
 from toolkit.store.layout import local_layout
 
@@ -35,6 +36,7 @@ def main(
     threads: int = 0,
     overwrite: bool = False,
     limit: int | None = None,
+    memory_limit: float = LIMIT,
     import_folder: Path | None = None,
     export_folder: Path | None = None,
     datasets: tuple[str, ...] | None = None,
@@ -64,6 +66,8 @@ def main(
         threads: of torch on a CPU; all cores otherwise.
         overwrite: whether to replace a sidecar of that name that was made in another way.
         limit: encode only so many samples and keep nothing, to see what all would take.
+        memory_limit: share of the machine's or the control group's memory above which less is done
+            at once, and in the end nothing more; 1 for never.
         import_folder: takes latents from this folder of .pt files, one a picture, instead.
         export_folder: writes the latents of --sidecar to this folder, one .pt a picture, instead.
         datasets: only these; all but rehearsals otherwise.
@@ -118,6 +122,7 @@ def main(
     job = Job(
         name, Recipe(opened.identity, tuple(kept), settings), condition, module.READS, function,
         batch_size, size, fit, workers, rank, world, overwrite, empty,
+        memory_limit,
     )  # fmt: skip
     if limit is not None:
         _print_forecast(name, rehearse(catalog, job, limit))

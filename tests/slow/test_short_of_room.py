@@ -79,8 +79,13 @@ def squeeze(process: subprocess.Popen[str], group: Path, run: Path) -> None:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    limit_to(group, 1.06)
+
+
+def limit_to(group: Path, times: float) -> None:
+    """Limits a group to so many times of what it holds."""
     stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    (group / "memory.limit_in_bytes").write_text(str(int(int(stat["total_rss"]) * 1.06)))
+    (group / "memory.limit_in_bytes").write_text(str(int(int(stat["total_rss"]) * times)))
 
 
 @pytest.mark.timeout(300)
@@ -119,6 +124,31 @@ def test_a_run_goes_on_where_memory_is_freed_in_the_pause(
     assert process.returncode == 0, err
     assert "pausing; less is done at once from now on" in err
     assert last(tmp_path / "freed") == last(straight)
+
+
+@pytest.mark.timeout(300)
+def test_an_encoding_at_its_groups_limit_stops_and_goes_on_later(
+    group: Path, sample_data: Layout, tmp_path: Path
+) -> None:
+    shutil.copytree(sample_data.manifests, tmp_path / "m")
+    (tmp_path / "s").mkdir()
+    for folder in sample_data.shards.iterdir():
+        shutil.copytree(folder, tmp_path / "s" / folder.name)
+    args = [sys.executable, "-m", "toolkit.encode", "true", "--encoder=haar", "--batch_size=1",
+            f"--shards={tmp_path / 's'}", f"--manifests={tmp_path / 'm'}"]  # fmt: skip
+    process = start_in(group, args)
+    while process.poll() is None and not list((tmp_path / "m").glob("*/sidecars/*/*.parquet")):
+        time.sleep(0.01)
+    limit_to(group, 1.08)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 75, err
+    assert "pausing; less is done at once from now on" in err
+    line = err.splitlines()[-1]
+    assert line.startswith("error: stopped: cgroup memory at 9")
+    assert line.endswith("the same command goes on after the last whole shard")
+    done = subprocess.run(args, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert " 0 were there" not in done.stdout
 
 
 # --- disk

@@ -47,7 +47,7 @@ def run(
         sys.stdout.flush()  # here, where a failure still has an answer
     except UserError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(error.exit_code) from None
     except BrokenPipeError:  # the reader went away, as `| head` does
         _discard_output()
         raise SystemExit(141) from None

@@ -9,11 +9,15 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
+from toolkit.core.errors import OutOfMemory
+
+Step = TypeVar("Step")
 LIMIT = 0.85
 _NO_LIMIT = 1 << 60
 _WINDOWS, _LEAST_GROWTH = 8, 0.02
@@ -207,6 +211,29 @@ def relieve(watch: MemoryWatch, lower: Callable[[], bool], seconds: float = 30.0
         if not wait_below(watch, seconds):
             return f"{watch.fullest_above() or full}, above {watch.limit:.0%}, after a pause"
     return watch.rising()
+
+
+class Watched:
+    """Iterates over long work's steps and looks at memory behind each.
+
+    Args:
+        watch: looks at memory.
+        lower: lowers parallelism; whether there was something to lower.
+        advice: what to do when it has to stop.
+        pause_s: seconds to wait for memory before it does.
+    """
+
+    def __init__(
+        self, watch: MemoryWatch, lower: Callable[[], bool], advice: str, pause_s: float = 30.0
+    ):
+        self._watch, self._lower, self._advice, self._pause_s = watch, lower, advice, pause_s
+
+    def __call__(self, steps: Iterable[Step]) -> Iterator[Step]:
+        """The same steps. Raises OutOfMemory where memory stays short."""
+        for step in steps:
+            yield step
+            if why := relieve(self._watch, self._lower, self._pause_s):
+                raise OutOfMemory(f"stopped: {why}; {self._advice}")
 
 
 def give_back() -> None:

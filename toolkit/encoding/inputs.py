@@ -108,16 +108,26 @@ class PictureReader:
         return Inputs(task, items, pixels.transpose(0, 3, 1, 2), problems)
 
 
-def ahead(
-    calls: Iterable[Callable[[], Made]], workers: int, waiting: int = AHEAD
-) -> Iterator[Made]:
+class Pace:
+    """How many batches are made at once, which may be lowered while they are."""
+
+    def __init__(self, at_once: int):
+        self.at_once = at_once
+
+    def lower(self) -> bool:
+        """One at a time from now on; False where it was so already."""
+        was, self.at_once = self.at_once, 1
+        return was > 1
+
+
+def ahead(calls: Iterable[Callable[[], Made]], workers: int, pace: Pace) -> Iterator[Made]:
     """The results of the calls, in order, made by threads before they are asked for."""
     with ThreadPoolExecutor(workers, "encode-input") as pool:
         begun: deque[Future[Made]] = deque()
         source = iter(calls)
         try:
             while True:
-                for call in islice(source, waiting + workers - len(begun)):
+                for call in islice(source, max(0, pace.at_once - len(begun))):
                     begun.append(pool.submit(call))
                 if not begun:
                     return

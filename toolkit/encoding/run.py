@@ -15,10 +15,13 @@ import torch
 
 from toolkit.core.errors import UserError
 from toolkit.core.files import held, make_folder
+from toolkit.core.memory import LIMIT, MemoryWatch, Watched
 from toolkit.core.progress import Progress
 from toolkit.encoding.inputs import (
+    AHEAD,
     Inputs,
     Item,
+    Pace,
     PictureReader,
     ahead,
     batches,
@@ -49,7 +52,8 @@ class Job:
     dictionary of arrays for each of its items; reads: picture or caption; size, fit: of pictures;
     workers: threads that decode; rank, world: this process among all that share the work;
     overwrite: whether a sidecar that was made in another way is replaced; empty: what the empty
-    caption is encoded as, by output."""
+    caption is encoded as, by output; memory_limit: share of memory above which there is pressure.
+    """
 
     name: str
     recipe: Recipe
@@ -64,6 +68,7 @@ class Job:
     world: int = 1
     overwrite: bool = False
     empty: Mapping[str, np.ndarray] = field(default_factory=dict)
+    memory_limit: float = LIMIT
 
 
 @dataclass
@@ -190,12 +195,19 @@ def stored(values: torch.Tensor, dtype: str) -> np.ndarray:
 
 
 def inputs_of(catalog: Catalog, job: Job, todo: Iterator[ShardTask]) -> Iterator[Inputs]:
-    """Batches of what is to be encoded, made ahead by the job's threads."""
-    found = batches(todo, job.reads, job.batch_size)
+    """Batches of what is to be encoded, made ahead by the job's threads. Raises OutOfMemory where
+    memory stays short."""
+    found, pace = batches(todo, job.reads, job.batch_size), Pace(AHEAD + job.workers)
+    watched = Watched(
+        MemoryWatch(job.memory_limit), pace.lower,
+        "free some, or allow more with --memory_limit=; the same command goes on after the last "
+        "whole shard",
+    )  # fmt: skip
     if job.reads == "caption":
-        return (Inputs(task, items) for task, items in found)
+        return watched(Inputs(task, items) for task, items in found)
     reader = PictureReader(catalog.layout, job.size, job.fit)
-    return ahead((partial(reader.read, task, items) for task, items in found), job.workers)
+    calls = (partial(reader.read, task, items) for task, items in found)
+    return watched(ahead(calls, job.workers, pace))
 
 
 def _counted(

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from toolkit.core import memory
-from toolkit.core.memory import Memory, MemoryWatch, anonymous_bytes, measure, wait_below
+from toolkit.core.errors import OutOfMemory
+from toolkit.core.memory import (
+    Memory,
+    MemoryWatch,
+    Watched,
+    anonymous_bytes,
+    measure,
+    wait_below,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 MEGA = 1 << 20
@@ -68,6 +76,31 @@ def test_pressure_is_the_fullest_above_the_limit_and_looked_for_seldom() -> None
     assert len(looks) == 1
     assert not wait_below(watch, 0.01, pause_s=0.005)
     assert wait_below(MemoryWatch(0.995, more=more), 0.01)
+
+
+def test_watched_work_does_less_pauses_and_stops_in_good_order(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    used, lowered, done = [50], [], []
+
+    def lower() -> bool:
+        lowered.append(len(done))
+        used[0] = 50  # this time it helps
+        return True
+
+    watch = MemoryWatch(0.9, every_s=0, more=lambda: [Memory("GPU 0", used[0], 100)])
+    watch.limit = max(0.9, *(found.share for found in measure()))  # whatever this machine does
+    for step in Watched(watch, lower, "free some", pause_s=0)(range(4)):
+        done.append(step)
+        used[0] = 100 if step == 2 else 50
+    assert (done, lowered) == ([0, 1, 2, 3], [3])
+    assert "GPU 0 memory at 100%" in capsys.readouterr().err
+    steps = Watched(watch, lambda: False, "free some", pause_s=0)(range(4))
+    next(steps)
+    used[0] = 100
+    with pytest.raises(OutOfMemory, match=r"stopped: GPU 0 memory .* after a pause; free some"):
+        next(steps)
+    assert OutOfMemory.exit_code == 75
 
 
 @pytest.mark.parametrize(
