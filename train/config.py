@@ -118,7 +118,8 @@ class RunConfig:
     .safetensors file. initial_steps: steps that count as done before the first; rate, data and
     numbering go on from there. memory_limit: share of the machine's, the control group's or the
     GPU's memory above which the run does less at once, waits, and in the end stops with a
-    checkpoint; 1 for never. method_config: the fields of the method itself."""
+    checkpoint; 1 for never. wandb: log to Weights & Biases too. method_config: the fields of the
+    method itself."""
 
     method: str = "style_adapter"
     steps: int = 300
@@ -133,6 +134,7 @@ class RunConfig:
     init_from: str = ""
     initial_steps: int = 0
     memory_limit: float = 0.85
+    wandb: bool = False
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

@@ -142,12 +142,15 @@ def _build(settings: Any, main: Any) -> Any:
     """The method, its number formats and its optimiser. Raises UserError where device, data or
     settings do not do for it."""
     from toolkit.encoders.device import usable_device
+    from train.log import check_wandb
     from train.numerics import enable_gradient_checkpointing, open_numerics, place
     from train.optim import build_optimizer, with_rates
     from train.runs import build_method
     from train.session import Parts
 
     usable_device(settings.device)
+    if settings.wandb:
+        check_wandb()
     method = build_method(settings)
     lacking = [role for role in method.needs().roles if role not in main.roles]
     if lacking:

@@ -23,6 +23,7 @@ _FREE = (
     "sample",
     "device",
     "memory_limit",
+    "wandb",
 )
 
 

@@ -44,7 +44,7 @@ class Watch:
     ):
         self._config, self._total = settings.sample, settings.steps
         self._method, self._samples = method, make_folder(folder.samples)
-        self._log = RunLog(folder.log, folder.path / "tensorboard", first)
+        self._log = RunLog(folder.log, folder.path / "tensorboard", first, settings.wandb)
         size, seed, device = method.needs().size, settings.seed, settings.device
         held_out = fixed_batch(validation, self._config.eval_size, size, seed, "eval")
         pairs = fixed_batch(validation, self._config.num_pairs, size, seed, "grid")
