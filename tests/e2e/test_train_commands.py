@@ -331,6 +331,7 @@ def test_a_running_run_is_left_to_its_process(
     assert "resumed" in out
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew(
     straight: Path, sample_data: Layout, tmp_path: Path
 ) -> None:

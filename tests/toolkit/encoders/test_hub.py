@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -104,6 +105,7 @@ def test_weights_come_from_the_hub_that_is_named_and_stay(tmp_path: Path) -> Non
         assert not [line for line in asked if "/resolve/" in line]
 
 
+@pytest.mark.slow
 def test_a_part_of_a_pipeline_comes_from_its_folder(tmp_path: Path) -> None:
     folder = twins.autoencoder_kl(tmp_path / "hub" / "someone" / "model" / "vae")
     expected = open_encoder("autoencoder_kl", str(folder)).identity["weights"]
