@@ -19,7 +19,7 @@ from eval.metrics.api import Metric, MetricResult, MissingWeights
 from toolkit.core import command
 from toolkit.core.errors import UserError
 from toolkit.core.files import make_folder, write_atomic
-from toolkit.core.memory import MemoryWatch, Watched
+from toolkit.core.memory import LIMIT, MemoryWatch, watched
 from toolkit.core.progress import Progress
 from toolkit.core.show import show
 from toolkit.store.card import root_sha256
@@ -33,6 +33,7 @@ def main(
     run: Path,
     metrics: tuple[str, ...] | None = None,
     limit: int | None = None,
+    memory_limit: float = LIMIT,
     shards: Path = Path("shards"),
     manifests: Path = Path("manifests"),
 ) -> None:
@@ -42,6 +43,8 @@ def main(
         run: the run's folder, for example runs/demo.
         metrics: only these metrics, comma-separated; all otherwise.
         limit: score only so many pictures, for a rehearsal; writes nothing.
+        memory_limit: share of the machine's or the control group's memory above which scoring
+            pauses and in the end stops; 1 for never.
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
@@ -56,7 +59,7 @@ def main(
         )
     evalset = EvalSet(layout, outputs.dataset)
     items = evalset.items[:limit]
-    scores = _score(evalset, items, usable)
+    scores = _score(evalset, items, usable, memory_limit)
     results = [_result(metric, items, scores) for metric in usable]
     _print(results, missing, outputs.cost)
     if limit is not None:
@@ -97,7 +100,9 @@ def _open(names: tuple[str, ...] | None) -> tuple[list[Metric], dict[str, Missin
     return usable, missing
 
 
-def _score(evalset: EvalSet, items: list[Item], metrics: list[Metric]) -> dict[str, list[float]]:
+def _score(
+    evalset: EvalSet, items: list[Item], metrics: list[Metric], memory_limit: float
+) -> dict[str, list[float]]:
     """Columns of scores, one value per picture: `metric`, and its baselines `metric/shuffled`
     (against another picture's reference) and, for metrics against the style, `metric/unchanged`
     (the content in the output's place)."""
@@ -108,9 +113,12 @@ def _score(evalset: EvalSet, items: list[Item], metrics: list[Metric]) -> dict[s
         for role in {metric.reference for metric in metrics}
     }
     columns: dict[str, list[float]] = {}
-    watched = Watched(MemoryWatch(), lambda: False, "free some and score again")
+    steps = watched(
+        enumerate(items), MemoryWatch(memory_limit), lambda: False,
+        "free some, or allow more with --memory_limit=, and score again",
+    )  # fmt: skip
     with Progress(len(items), "score", "pictures") as progress:
-        for index, item in enumerate(watched(items)):
+        for index, item in steps:
             output = evalset.output(item)
             size = output.shape[0]
             content = evalset.reference(item, "content", size)

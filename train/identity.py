@@ -51,7 +51,7 @@ def differences(before: Facts, now: Facts) -> list[str]:
 
 
 def code_hash() -> str:
-    """Hash of the program: every source file of toolkit and train, tests and commands left out."""
+    """Hash of the program: the sources of what streams and of what trains."""
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
     for package in ("toolkit/core", "toolkit/store", "toolkit/stream", "train"):

@@ -6,7 +6,6 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-NO_MEMORY = 75  # what a run leaves with that stopped for want of memory; EX_TEMPFAIL
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 

@@ -207,7 +207,7 @@ def _train(
     if session.early_exit:
         _leave(settings, folder, session)
     if limit is not None:
-        print(rehearsal.forecast(settings, folder.checkpoints))
+        print(rehearsal.forecast(settings, folder.checkpoints, limit))
         return
     print(f"{session.done - first} steps in {time.monotonic() - began:.0f} s; run: {folder.path}")
     print(f"pictures: {folder.samples}; next: python -m train.stylize --run={folder.path}")

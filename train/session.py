@@ -5,11 +5,12 @@ from typing import Any
 
 import torch
 
+from toolkit.core.errors import OutOfMemory
 from train.averages import Averages
 from train.config import RunConfig
 from train.guard import Feed, Guard
 from train.identity import Facts
-from train.interrupt import NO_MEMORY, Interrupts, exit_code
+from train.interrupt import Interrupts, exit_code
 from train.loop import StepResult, train
 from train.methods.api import Method
 from train.numerics import Numerics
@@ -69,7 +70,7 @@ class Session:
         75 for want of memory; 0 where it was not."""
         if self._interrupts.received and self.done < self._settings.steps:
             return exit_code(self._interrupts.received)
-        return NO_MEMORY if self.shortage and self.done < self._settings.steps else 0
+        return OutOfMemory.exit_code if self.shortage and self.done < self._settings.steps else 0
 
     def _after_step(self, result: StepResult) -> bool:
         self.done, self.shortage = result.step, self._guard.stops()

@@ -1,5 +1,6 @@
 """How fast a run is: over its last steps for the progress bar, over all for a rehearsal."""
 
+import resource
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from toolkit.core.memory import anonymous_bytes
 from train.config import RunConfig
 from train.state import latest_checkpoint
 
-_RECENT = 20
+_RECENT, _TIMED = 20, 1000
 
 
 class Speed:
@@ -43,8 +44,8 @@ class Rehearsal:
     """Times the parts of a short run and says what the whole one will take."""
 
     def __init__(self) -> None:
-        self._seconds: dict[str, list[float]] = {"step": [], "look": [], "checkpoint": []}
-        self._peak = 0
+        parts = ("step", "look", "checkpoint")  # of the last ones: a run goes on for millions
+        self._seconds: dict[str, deque[float]] = {part: deque(maxlen=_TIMED) for part in parts}
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
@@ -56,10 +57,10 @@ class Rehearsal:
     def add(self, part: str, seconds: float) -> None:
         """Adds one that was timed elsewhere."""
         self._seconds[part].append(seconds)
-        self._peak = max(self._peak, anonymous_bytes())
 
-    def forecast(self, settings: RunConfig, checkpoints: Path) -> str:
-        """Seconds, memory and disk of the run that was rehearsed. checkpoints: their folder."""
+    def forecast(self, settings: RunConfig, checkpoints: Path, count: int) -> str:
+        """Seconds, memory and disk of the run that was rehearsed. checkpoints: their folder; count:
+        of the steps that were done."""
         size = sum(p.stat().st_size for p in latest_checkpoint(checkpoints).iterdir())
         steps, saving = settings.steps - settings.initial_steps, settings.checkpoint
         per = {part: median(found) if found else 0.0 for part, found in self._seconds.items()}
@@ -67,13 +68,13 @@ class Rehearsal:
         saves = steps / saving.save_interval + 1
         seconds = steps * per["step"] + looks * per["look"] + saves * per["checkpoint"]
         kept = saving.keep + (steps // saving.keep_every if saving.keep_every else 0)
-        count = len(self._seconds["step"])
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         text = (
             f"a rehearsal of {count} steps, nothing is kept; all {steps}: about "
             f"{_duration(seconds)} ({per['step']:.3f} s a step, {per['look']:.1f} s a look at "
             f"pictures, {per['checkpoint']:.1f} s a checkpoint), "
             f"{settings.data.batch_size / per['step']:.1f} samples/s; host memory "
-            f"{self._peak / 1e9:.2f} GB; checkpoints {size / 1e6:.1f} MB each, "
+            f"{peak / 1e9:.2f} GB; checkpoints {size / 1e6:.1f} MB each, "
             f"{kept * size / 1e6:.0f} MB at most"
         )
         if torch.cuda.is_initialized():

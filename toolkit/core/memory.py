@@ -94,9 +94,9 @@ class MemoryWatch:
 
     def rising(self) -> str:
         """How this process has grown, where it has grown in each of the last windows and by more
-        than a fiftieth of the memory; otherwise nothing."""
+        than a fiftieth of the memory; otherwise nothing, and nothing at a limit of 1 and more."""
         least = list(self._least)
-        if len(least) < _WINDOWS or any(b <= a for a, b in pairwise(least)):
+        if self.limit >= 1 or len(least) < _WINDOWS or any(b <= a for a, b in pairwise(least)):
             return ""
         limits = [memory.limit for memory in measure()]
         grown = least[-1] - least[0]
@@ -115,9 +115,9 @@ class MemoryWatch:
             self._least[-1] = size
 
 
-def anonymous_bytes() -> int:
-    """Memory of this process that no file backs (RssAnon), 0 where the system does not tell."""
-    return _numbers(Path("/proc/self/status")).get("RssAnon", 0) * 1024
+def anonymous_bytes(pid: int | str = "self") -> int:
+    """Memory of a process that no file backs (RssAnon), 0 where the system does not tell."""
+    return _numbers(Path(f"/proc/{pid}/status")).get("RssAnon", 0) * 1024
 
 
 def wait_below(watch: MemoryWatch, seconds: float, pause_s: float = 0.5) -> bool:
@@ -213,27 +213,26 @@ def relieve(watch: MemoryWatch, lower: Callable[[], bool], seconds: float = 30.0
     return watch.rising()
 
 
-class Watched:
-    """Iterates over long work's steps and looks at memory behind each.
+def watched(
+    steps: Iterable[Step], watch: MemoryWatch, lower: Callable[[], bool], advice: str,
+    pause_s: float = 30.0,
+) -> Iterator[Step]:  # fmt: skip
+    """The steps of long work, with a look at memory behind each.
 
     Args:
+        steps: of any kind.
         watch: looks at memory.
         lower: lowers parallelism; whether there was something to lower.
         advice: what to do when it has to stop.
         pause_s: seconds to wait for memory before it does.
+
+    Raises:
+        OutOfMemory: memory stays short.
     """
-
-    def __init__(
-        self, watch: MemoryWatch, lower: Callable[[], bool], advice: str, pause_s: float = 30.0
-    ):
-        self._watch, self._lower, self._advice, self._pause_s = watch, lower, advice, pause_s
-
-    def __call__(self, steps: Iterable[Step]) -> Iterator[Step]:
-        """The same steps. Raises OutOfMemory where memory stays short."""
-        for step in steps:
-            yield step
-            if why := relieve(self._watch, self._lower, self._pause_s):
-                raise OutOfMemory(f"stopped: {why}; {self._advice}")
+    for step in steps:
+        yield step
+        if why := relieve(watch, lower, pause_s):
+            raise OutOfMemory(f"stopped: {why}; {advice}")
 
 
 def give_back() -> None:

@@ -15,7 +15,7 @@ import torch
 
 from toolkit.core.errors import UserError
 from toolkit.core.files import held, make_folder
-from toolkit.core.memory import LIMIT, MemoryWatch, Watched
+from toolkit.core.memory import LIMIT, MemoryWatch, watched
 from toolkit.core.progress import Progress
 from toolkit.encoding.inputs import (
     AHEAD,
@@ -198,16 +198,17 @@ def inputs_of(catalog: Catalog, job: Job, todo: Iterator[ShardTask]) -> Iterator
     """Batches of what is to be encoded, made ahead by the job's threads. Raises OutOfMemory where
     memory stays short."""
     found, pace = batches(todo, job.reads, job.batch_size), Pace(AHEAD + job.workers)
-    watched = Watched(
-        MemoryWatch(job.memory_limit), pace.lower,
+    if job.reads == "caption":
+        made = (Inputs(task, items) for task, items in found)
+    else:
+        reader = PictureReader(catalog.layout, job.size, job.fit)
+        calls = (partial(reader.read, task, items) for task, items in found)
+        made = ahead(calls, job.workers, pace)
+    return watched(
+        made, MemoryWatch(job.memory_limit), pace.lower,
         "free some, or allow more with --memory_limit=; the same command goes on after the last "
         "whole shard",
     )  # fmt: skip
-    if job.reads == "caption":
-        return watched(Inputs(task, items) for task, items in found)
-    reader = PictureReader(catalog.layout, job.size, job.fit)
-    calls = (partial(reader.read, task, items) for task, items in found)
-    return watched(ahead(calls, job.workers, pace))
 
 
 def _counted(

@@ -14,10 +14,10 @@ from toolkit.core.errors import OutOfMemory
 from toolkit.core.memory import (
     Memory,
     MemoryWatch,
-    Watched,
     anonymous_bytes,
     measure,
     wait_below,
+    watched,
 )
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -90,12 +90,12 @@ def test_watched_work_does_less_pauses_and_stops_in_good_order(
 
     watch = MemoryWatch(0.9, every_s=0, more=lambda: [Memory("GPU 0", used[0], 100)])
     watch.limit = max(0.9, *(found.share for found in measure()))  # whatever this machine does
-    for step in Watched(watch, lower, "free some", pause_s=0)(range(4)):
+    for step in watched(range(4), watch, lower, "free some", pause_s=0):
         done.append(step)
         used[0] = 100 if step == 2 else 50
     assert (done, lowered) == ([0, 1, 2, 3], [3])
     assert "GPU 0 memory at 100%" in capsys.readouterr().err
-    steps = Watched(watch, lambda: False, "free some", pause_s=0)(range(4))
+    steps = watched(range(4), watch, lambda: False, "free some", pause_s=0)
     next(steps)
     used[0] = 100
     with pytest.raises(OutOfMemory, match=r"stopped: GPU 0 memory .* after a pause; free some"):
@@ -115,7 +115,7 @@ def test_watched_work_does_less_pauses_and_stops_in_good_order(
 def test_growth_is_told_when_it_is_steady_and_large(
     sizes: list[int], is_rising: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch, clock, size = MemoryWatch(1.1, every_s=0, window_s=10), [0.0], [0]
+    watch, clock, size = MemoryWatch(0.99, every_s=0, window_s=10), [0.0], [0]
     monkeypatch.setattr(memory.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(memory, "anonymous_bytes", lambda: size[0] * MEGA)
     monkeypatch.setattr(memory, "measure", lambda: [Memory("host", 1, 1000 * MEGA)])
@@ -127,6 +127,8 @@ def test_growth_is_told_when_it_is_steady_and_large(
     assert bool(watch.rising()) == is_rising
     if is_rising:
         assert watch.rising() == "memory of this process rose by 73 MB in 1.2 minutes"
+        watch.limit = 1.0  # for never
+        assert not watch.rising()
 
 
 def test_anonymous_memory_is_what_this_process_has_written_to() -> None:
