@@ -9,9 +9,7 @@ largest over all of the encoding, or over a million streamed samples.
 
 import json
 import shutil
-import subprocess
 import sys
-import threading
 import time
 from itertools import islice
 from pathlib import Path
@@ -19,9 +17,9 @@ from typing import Any
 
 import fire
 
-from bench.memory import anonymous_bytes
+from bench.memory import largest, peak_of
 from bench.scale import BATCH, write
-from bench.timing import machine, write_results
+from bench.timing import in_process, machine, write_results
 
 SIDE = 8
 
@@ -35,40 +33,18 @@ def main(rows: int = 1_000_000, folder: str = "/tmp/tessera-bench") -> None:
         for part in (place / "s" / "main" / "sidecars", place / "m" / "main" / "sidecars"):
             shutil.rmtree(part, ignore_errors=True)
         start = time.perf_counter()
-        peak = _peak([
+        peak = peak_of([
             "toolkit.encode", "dataset='main'", "--encoder=haar", f"--target_size={SIDE}",
             "--batch_size=256", f"--shards={place / 's'}", f"--manifests={place / 'm'}",
         ])  # fmt: skip
         seconds = time.perf_counter() - start
-        found.append({"name": "encoding", "rows": count, "megabytes": peak,
+        found.append({"name": "encoding", "rows": count, "megabytes": round(peak / 1e6, 1),
                       "samples_per_s": round(count / seconds)})  # fmt: skip
         print(json.dumps(found[-1]), flush=True)
-        streamed = _one(place, rows)
+        streamed = in_process("bench.latents", "one", str(place), str(rows))
         found.append({"name": "streaming", "rows": count, "samples": rows, **streamed})
         print(json.dumps(found[-1]), flush=True)
     write_results("latents", {**machine(), "batch": BATCH, "latent": [3 * 64, 1, 1]}, found)
-
-
-def _peak(command: list[str]) -> float:
-    running = subprocess.Popen(
-        [sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    peak = 0.0
-    while running.poll() is None:
-        peak = max(peak, anonymous_bytes(running.pid))
-        time.sleep(0.05)
-    if running.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed")
-    return round(peak / 1e6, 1)
-
-
-def _one(root: Path, samples: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.latents", "one", str(root), str(samples)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
 
 
 def one(root: str, samples: int) -> None:
@@ -87,23 +63,14 @@ def one(root: str, samples: int) -> None:
     loader = Loader([paintings], {"main": 1}, BATCH, 64, seed=1, roles=(), features=[latents])
     next(iter(loader))
     first_s = time.perf_counter() - start
-    largest, is_over = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not is_over.wait(0.05):
-            largest[0] = max(largest[0], anonymous_bytes("self"))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
     start = time.perf_counter()
-    for _ in islice(loader, samples // BATCH):
-        pass
-    rate = samples / (time.perf_counter() - start)
-    is_over.set()
-    watcher.join()
+    with largest() as megabytes:
+        for _ in islice(loader, samples // BATCH):
+            pass
+        rate = samples / (time.perf_counter() - start)
     print(json.dumps({
         "index_s": round(index_s, 2), "first_batch_s": round(first_s, 2),
-        "samples_per_s": round(rate), "megabytes": round(largest[0] / 1e6, 1),
+        "samples_per_s": round(rate), "megabytes": megabytes[0],
     }))  # fmt: skip
 
 

@@ -11,13 +11,17 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fire
 
 from bench.pictures import write_jpegs
 from bench.timing import machine, write_results
+from toolkit.core.memory import anonymous_bytes
 
 
 def main(few: int = 10_000, many: int = 100_000, folder: str = "/tmp/tessera-bench") -> None:
@@ -40,18 +44,44 @@ def main(few: int = 10_000, many: int = 100_000, folder: str = "/tmp/tessera-ben
 def _peak(root: Path, pictures: Path) -> float:
     out = root / "ours"
     shutil.rmtree(out, ignore_errors=True)
-    packing = subprocess.Popen(
-        [sys.executable, "-m", "toolkit.pack", "folder", f"--src={pictures}", "--name=small",
-         f"--shards={out / 's'}", f"--manifests={out / 'm'}", "--jobs=2"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    return peak_of([
+        "toolkit.pack", "folder", f"--src={pictures}", "--name=small", f"--shards={out / 's'}",
+        f"--manifests={out / 'm'}", "--jobs=2",
+    ])  # fmt: skip
+
+
+def peak_of(command: list[str]) -> float:
+    """Largest RssAnon of a module's process and of those it starts, in bytes. Raises RuntimeError
+    if it fails."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     peak = 0.0
-    while packing.poll() is None:
-        peak = max(peak, sum(map(anonymous_bytes, _family(packing.pid))))
+    while running.poll() is None:
+        peak = max(peak, sum(map(anonymous_bytes, _family(running.pid))))
         time.sleep(0.05)
-    if packing.returncode:
-        raise RuntimeError("the pack failed")
+    if running.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed")
     return peak
+
+
+@contextmanager
+def largest() -> Iterator[list[float]]:
+    """One number, this process's largest RssAnon inside, in megabytes; there at the end."""
+    found, is_over = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(0.05):
+            found[0] = max(found[0], anonymous_bytes() / 1e6)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        is_over.set()
+        watcher.join()
+        found[0] = round(found[0], 1)
 
 
 def _family(pid: int) -> list[int]:
@@ -60,14 +90,6 @@ def _family(pid: int) -> list[int]:
     except OSError:
         return []
     return [pid, *(p for child in children for p in _family(int(child)))]
-
-
-def anonymous_bytes(pid: int | str) -> float:
-    try:
-        text = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0.0
-    return next((float(x.split()[1]) * 1024 for x in text.splitlines() if "RssAnon" in x), 0.0)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,7 @@ memory is RssAnon, the largest over a whole epoch.
 import json
 import shutil
 import statistics
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -22,8 +20,8 @@ from typing import Any
 
 import fire
 
-from bench.memory import anonymous_bytes
-from bench.timing import machine, write_results
+from bench.memory import largest
+from bench.timing import in_process, machine, write_results
 
 PER_SHARD, SIZE, BATCH = 1000, 32, 64
 
@@ -64,12 +62,7 @@ def _median(runs: list[dict[str, Any]], name: str) -> float:
 def _one(root: Path, what: str, number: int, fresh: bool = False) -> dict[str, Any]:
     if fresh:
         shutil.rmtree(root / "cache", ignore_errors=True)
-    command = [sys.executable, "-m", "bench.scale", "one", str(root), what, str(number)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    return in_process("bench.scale", "one", str(root), what, str(number))
 
 
 def one(root: str, what: str, number: int) -> None:
@@ -90,19 +83,10 @@ def one(root: str, what: str, number: int) -> None:
         next(iter(loader))
         print(json.dumps({"compile_s": compile_s, "first_batch_s": time.perf_counter() - start}))
         return
-    largest, is_over = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not is_over.wait(0.05):
-            largest[0] = max(largest[0], anonymous_bytes("self"))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    for _ in islice(loader, number // BATCH):
-        pass
-    is_over.set()
-    watcher.join()
-    print(json.dumps({"megabytes": round(largest[0] / 1e6, 1)}))
+    with largest() as megabytes:
+        for _ in islice(loader, number // BATCH):
+            pass
+    print(json.dumps({"megabytes": megabytes[0]}))
 
 
 def write(root: Path, kind: str, rows: int) -> None:

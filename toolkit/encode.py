@@ -14,6 +14,7 @@ from toolkit.core.checks import at_least
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
 from toolkit.core.memory import LIMIT
+from toolkit.encoding.plan import shards_of
 from toolkit.store.catalog import Catalog, print_gaps, without_rehearsals
 from toolkit.store.layout import local_layout
 
@@ -80,7 +81,7 @@ def main(
     catalog = Catalog(layout, list(datasets) if datasets else without_rehearsals(layout))
     print_gaps(catalog)
     condition = catalog.condition(where)
-    _refuse_empty(catalog, condition)
+    shards_of(catalog, condition)  # refused before the weights are read
     if import_folder or export_folder:
         given = {"encoder": encoder, "weights": weights, "outputs": outputs, "limit": limit,
                  "target_size": target_size, "flip": flip}  # fmt: skip
@@ -106,7 +107,8 @@ def main(
     kept = outputs or module.OUTPUTS[:1]
     if threads:
         torch.set_num_threads(threads)
-    opened = open_encoder(encoder, weights, _device(device, rank), precision, kept)
+    place = _device(device, rank)
+    opened = open_encoder(encoder, weights, place, precision, kept)
     settings: dict[str, Any] = {"dtype": dtype, "batch_size": batch_size}
     size, empty = 0, {}
     if module.READS == "picture":
@@ -122,7 +124,7 @@ def main(
     job = Job(
         name, Recipe(opened.identity, tuple(kept), settings), condition, module.READS, function,
         batch_size, size, fit, workers, rank, world, overwrite, empty,
-        memory_limit,
+        memory_limit, place,
     )  # fmt: skip
     if limit is not None:
         _print_forecast(name, rehearse(catalog, job, limit))
@@ -134,6 +136,10 @@ def main(
             "the same command goes on after the last whole shard, and does again what was done of "
             "the next (smaller shards: pack --samples_per_shard)"
         ) from None
+    _print_summary(name, summary)
+
+
+def _print_summary(name: str, summary: Any) -> None:
     rate = summary.num_encoded / max(summary.seconds, 1e-9)
     print(
         f"{name}: {summary.num_encoded} samples encoded in {summary.seconds:.1f} s, {rate:.1f}/s, "
@@ -142,12 +148,6 @@ def main(
     for cause, count in sorted(summary.causes.items()):
         print(f"  not encoded, {cause}: {count}")
     print(f"  {_memory()}", file=sys.stderr)
-
-
-def _refuse_empty(catalog: Catalog, condition: str) -> None:
-    if not catalog.rows(f"SELECT 1 FROM samples WHERE ({condition}\n) LIMIT 1"):
-        hints = catalog.misspelt(condition)
-        raise UserError("; ".join(["no sample fits: nothing to encode", *hints]))
 
 
 def _print_forecast(name: str, found: Any) -> None:

@@ -1,11 +1,13 @@
 """Keeps a run from being killed for want of memory: less is decoded ahead, then it stops."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 
-from toolkit.core.memory import Memory, MemoryWatch, relieve
+from toolkit.core.memory import MemoryWatch, relieve
+from toolkit.encoders.device import memory_of
 from toolkit.stream.batch import Batch
 
 
@@ -40,7 +42,7 @@ class Guard:
 
     def __init__(self, limit: float, feed: Feed, device: str, pause_s: float = 30.0):
         self._device, self._feed, self._pause_s = torch.device(device), feed, pause_s
-        self._watch = MemoryWatch(limit, more=self._of_gpu)
+        self._watch = MemoryWatch(limit, more=partial(memory_of, self._device))
 
     def stops(self) -> str:
         """Why the run has to stop; nothing where it may go on."""
@@ -50,13 +52,3 @@ class Guard:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         return self._feed.slow_down()
-
-    def _of_gpu(self) -> list[Memory]:
-        """The GPU's, without what torch holds but does not use: the most since the last look."""
-        if self._device.type != "cuda":
-            return []
-        free, total = torch.cuda.mem_get_info(self._device)
-        others = total - free - torch.cuda.memory_reserved(self._device)
-        own = torch.cuda.max_memory_allocated(self._device)
-        torch.cuda.reset_peak_memory_stats(self._device)
-        return [Memory(f"GPU {self._device.index or 0}", others + own, total)]

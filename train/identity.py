@@ -60,17 +60,6 @@ def code_hash() -> str:
     return digest.hexdigest()
 
 
-def frozen_hash(module: torch.nn.Module, trained: Mapping[str, torch.Tensor]) -> str:
-    """Hash of the weights and buffers of a module that are not among those that are trained."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        if name not in trained:
-            values = tensor.detach().cpu().contiguous()
-            digest.update(f"{name} {list(values.shape)} {values.dtype}".encode())
-            digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 def _fields(settings: RunConfig) -> list[tuple[str, str]]:
     """Dotted name and text of every field."""
     found, group = [], ""

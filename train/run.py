@@ -175,9 +175,10 @@ def _train(
     layout: Layout, how: Any, limit: int | None,
 ) -> None:  # fmt: skip
     """Trains to the end, or to a signal. how: the run resumes; None for a new one."""
+    from toolkit.encoders.loading import weights_hash
     from train.averages import Averages
     from train.data import open_loader
-    from train.identity import facts_of, frozen_hash
+    from train.identity import facts_of
     from train.numerics import compile_checked
     from train.resume import begin, restore
     from train.session import Session
@@ -185,7 +186,7 @@ def _train(
     from train.watch import Watch
 
     method, began = parts.method, time.monotonic()
-    frozen = frozen_hash(method.module(), method.trainable_state())
+    frozen = weights_hash([method.module()], without=method.trainable_state())
     averages = Averages(settings.ema, folder.averages, settings.steps)
     with open_loader(settings, selections, method.needs(), layout) as loader:
         facts = facts_of(settings, loader.state_dict(), frozen)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.core.memory import anonymous_bytes
 from toolkit.store.layout import Layout
 from train.state import list_checkpoints
 
@@ -205,7 +206,7 @@ def test_memory_stays_where_it_is_over_five_thousand_steps(
     found: dict[int, int] = {}
     while process.poll() is None:
         time.sleep(0.5)
-        step, size = _step(tmp_path / "long" / "log.jsonl"), _anonymous(process.pid)
+        step, size = _step(tmp_path / "long" / "log.jsonl"), anonymous_bytes(process.pid)
         if size:
             found[step] = size
     assert process.returncode == 0
@@ -222,11 +223,3 @@ def _step(log: Path) -> int:
         file.seek(max(0, log.stat().st_size - 4000))
         lines = file.read().decode().splitlines()
     return max((int(json.loads(line)["step"]) for line in lines[1:-1]), default=0)
-
-
-def _anonymous(pid: int) -> int:
-    try:
-        text = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(x.split()[1]) * 1024 for x in text.splitlines() if "RssAnon" in x), 0)

@@ -1,8 +1,9 @@
-"""Which device a run or an encoder computes on."""
+"""Which device a run or an encoder computes on, and its memory."""
 
 import torch
 
 from toolkit.core.errors import UserError
+from toolkit.core.memory import Memory
 
 
 def usable_device(name: str) -> torch.device:
@@ -18,3 +19,15 @@ def usable_device(name: str) -> torch.device:
             f"--device={name} cannot be used here: choose one of {', '.join(['cpu', *there])}"
         ) from None
     return device
+
+
+def memory_of(device: torch.device) -> list[Memory]:
+    """A GPU's memory: the most that was in use since the last look, without what torch holds but
+    does not use. Of a CPU none: it is the host's."""
+    if device.type != "cuda":
+        return []
+    free, total = torch.cuda.mem_get_info(device)
+    others = total - free - torch.cuda.memory_reserved(device)
+    own = torch.cuda.max_memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    return [Memory(f"GPU {device.index or 0}", others + own, total)]

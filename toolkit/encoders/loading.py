@@ -5,7 +5,7 @@ Downloads are the hub library's own, so HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE 
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,11 +117,14 @@ def ready(module: torch.nn.Module, device: str, dtype: torch.dtype) -> Any:
     return module if is_right else torch.nn.Module.to(module, dtype)
 
 
-def weights_hash(modules: Iterable[torch.nn.Module]) -> str:
-    """sha256 of all parameters and buffers: names, shapes, dtypes and bytes."""
+def weights_hash(modules: Iterable[torch.nn.Module], without: Container[str] = ()) -> str:
+    """sha256 of the parameters and buffers that are not named `without`: names, shapes, dtypes and
+    bytes."""
     digest = hashlib.sha256()
     for module in modules:
         for name, tensor in sorted(module.state_dict().items()):
+            if name in without:
+                continue
             values = tensor.detach().cpu().contiguous()
             digest.update(f"{name} {list(values.shape)} {values.dtype}".encode())
             digest.update(values.reshape(-1).view(torch.uint8).numpy().data)

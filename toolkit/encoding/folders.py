@@ -47,10 +47,8 @@ def import_folder(
         raise UserError(f"there is no folder {folder}: name the one that holds the .pt files")
     recipe = Recipe({"encoder": IMPORTED, "weights": "", "precision": ""}, ("latent",), {})
     shards, counts = shards_of(catalog, condition), {"read": 0, "kept": 0, "without a file": 0}
-    if not shards:
-        raise UserError("no sample fits: nothing to read")
-    for dataset in sorted({dataset for dataset, *_ in shards}) if not overwrite else ():
-        refuse_other(catalog.layout, dataset, name, recipe)
+    if not overwrite:
+        refuse_other(catalog.layout, (shard[0] for shard in shards), name, recipe)
     for task in tasks(catalog, condition, shards, name, recipe.sha256):
         if isinstance(task, int):
             counts["kept"] += task

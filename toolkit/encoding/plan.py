@@ -1,6 +1,6 @@
 """Which samples of which shards a query wants encoded, and which of them are there already."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,11 +32,17 @@ class ShardTask:
 
 
 def shards_of(catalog: Catalog, condition: str) -> list[tuple[str, str, int]]:
-    """(dataset, stem, samples) of each shard in which a checked condition holds somewhere."""
+    """(dataset, stem, samples) of each shard in which a checked condition holds somewhere.
+
+    Raises UserError where it holds nowhere.
+    """
     found = catalog.rows(
         f"SELECT dataset, shard, count(*) FROM samples WHERE status = 'ok' AND ({condition}\n) "
         "GROUP BY ALL ORDER BY ALL"
     )
+    if not found:
+        hints = catalog.misspelt(condition)
+        raise UserError("; ".join(["no sample fits: there is nothing to do", *hints]))
     return [(dataset, stem, count) for dataset, stem, count in found]
 
 
@@ -66,8 +72,13 @@ def wanted_keys(catalog: Catalog, condition: str, dataset: str, stem: str) -> se
     return {key for (key,) in catalog.rows(sql)}
 
 
-def refuse_other(layout: Layout, dataset: str, name: str, recipe: Recipe) -> None:
-    """Raises UserError where a sidecar of that name was made in another way."""
+def refuse_other(layout: Layout, datasets: Iterable[str], name: str, recipe: Recipe) -> None:
+    """Raises UserError where a dataset has a sidecar of that name made in another way."""
+    for dataset in sorted(set(datasets)):
+        _refuse_other(layout, dataset, name, recipe)
+
+
+def _refuse_other(layout: Layout, dataset: str, name: str, recipe: Recipe) -> None:
     path = recipe_path(layout, dataset, name)
     if not any(path.parent.glob("*-??????.parquet")):  # begun, but nothing came of it
         return

@@ -33,10 +33,8 @@ def rehearse(catalog: Catalog, job: Job, limit: int) -> Forecast:
     Raises UserError as encoding does, and where everything is encoded already.
     """
     shards = shards_of(catalog, job.condition)
-    if not shards:
-        raise UserError("no sample fits: nothing to encode")
-    for dataset in sorted({dataset for dataset, _, _ in shards}) if not job.overwrite else ():
-        refuse_other(catalog.layout, dataset, job.name, job.recipe)
+    if not job.overwrite:
+        refuse_other(catalog.layout, (shard[0] for shard in shards), job.name, job.recipe)
     found = tasks(catalog, job.condition, shards, job.name, job.recipe.sha256)
     todo = _first(limit, (task for task in found if isinstance(task, ShardTask)))
     count = failed = num_bytes = warm = 0

@@ -17,6 +17,7 @@ from toolkit.core.errors import UserError
 from toolkit.core.files import held, make_folder
 from toolkit.core.memory import LIMIT, MemoryWatch, watched
 from toolkit.core.progress import Progress
+from toolkit.encoders.device import memory_of
 from toolkit.encoding.inputs import (
     AHEAD,
     Inputs,
@@ -52,7 +53,8 @@ class Job:
     dictionary of arrays for each of its items; reads: picture or caption; size, fit: of pictures;
     workers: threads that decode; rank, world: this process among all that share the work;
     overwrite: whether a sidecar that was made in another way is replaced; empty: what the empty
-    caption is encoded as, by output; memory_limit: share of memory above which there is pressure.
+    caption is encoded as, by output; memory_limit: share of memory above which there is pressure;
+    device: the encoder's, whose memory counts too.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Job:
     overwrite: bool = False
     empty: Mapping[str, np.ndarray] = field(default_factory=dict)
     memory_limit: float = LIMIT
+    device: str = "cpu"
 
 
 @dataclass
@@ -91,19 +94,19 @@ def encode(catalog: Catalog, job: Job) -> Summary:
     """
     layout, summary = catalog.layout, Summary()
     shards = shards_of(catalog, job.condition)
-    if not shards:
-        raise UserError("no sample fits: nothing to encode")
     datasets = sorted({dataset for dataset, _, _ in shards})
+    if not job.overwrite:  # before anything is written
+        refuse_other(layout, datasets, job.name, job.recipe)
     mine = shards[job.rank :: job.world]
     start = time.monotonic()
     with ExitStack() as stack:
-        for dataset in datasets:  # all of them, before anything is written
-            if not job.overwrite:
-                refuse_other(layout, dataset, job.name, job.recipe)
+        for dataset in datasets:
             folder = make_folder(recipe_path(layout, dataset, job.name).parent)
             lock = folder / f".encode-{job.rank}.lock"
             lock.touch()
             stack.enter_context(held(lock, f"another process encodes {job.name} of {dataset}"))
+        if not job.overwrite:  # again: another process may have written it meanwhile
+            refuse_other(layout, datasets, job.name, job.recipe)
         for dataset in datasets:
             write_recipe(layout, dataset, job.name, job.recipe)
             write_empty(layout, dataset, job.name, job.empty)
@@ -199,13 +202,14 @@ def inputs_of(catalog: Catalog, job: Job, todo: Iterator[ShardTask]) -> Iterator
     memory stays short."""
     found, pace = batches(todo, job.reads, job.batch_size), Pace(AHEAD + job.workers)
     if job.reads == "caption":
-        made = (Inputs(task, items) for task, items in found)
+        made: Iterator[Inputs] = (Inputs(task, items) for task, items in found)
     else:
         reader = PictureReader(catalog.layout, job.size, job.fit)
         calls = (partial(reader.read, task, items) for task, items in found)
         made = ahead(calls, job.workers, pace)
+    watch = MemoryWatch(job.memory_limit, more=partial(memory_of, torch.device(job.device)))
     return watched(
-        made, MemoryWatch(job.memory_limit), pace.lower,
+        made, watch, pace.lower,
         "free some, or allow more with --memory_limit=; the same command goes on after the last "
         "whole shard",
     )  # fmt: skip
