@@ -25,8 +25,9 @@ demo: setup
 	$(BIN)/python -m eval.run --run=runs/demo
 	$(BIN)/python -m eval.report --run=runs/demo
 
+# One thread for each job: more would wait for each other.
 test: setup
-	$(BIN)/python -m pytest -m "not slow" -n $(TEST_JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(TEST_JOBS)
 
 # Minutes rather than seconds: the proofs that repeat a whole training run.
 test-slow: setup

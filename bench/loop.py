@@ -4,18 +4,22 @@
 
 Ours trains, watches memory, tracks speed and logs, as a run does, on batches from memory, and then
 streaming and decoding them; the limit takes them from memory and does nothing but loss, gradients,
-clipping and AdamW. On a CPU, decoding takes the cores that train. The preset is `smoke` of
-style_adapter, on the sample data.
+clipping and AdamW. On a CPU, decoding takes the cores that train. Overhead is the share of a
+streaming run's time that is not spent in loss, gradients, clipping or AdamW. The preset is `smoke`
+of style_adapter, on the sample data.
 """
 
 import contextlib
 import io
 import shutil
+import statistics
 import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import fire
 import torch
@@ -45,6 +49,7 @@ def main(steps: int = 30, rounds: int = 5, folder: str = "/tmp/tessera-bench") -
     numerics, method = open_numerics(settings), build_method(settings)
     optimizer = build_optimizer(settings.optim, with_rates(settings.optim, method.param_groups()))
     waits: list[float] = []
+    overheads: list[float] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         loader = stack.enter_context(open_loader(settings, selections, method.needs(), layout))
@@ -65,11 +70,13 @@ def main(steps: int = 30, rounds: int = 5, folder: str = "/tmp/tessera-bench") -
                 log.write(result.step, loss=result.loss, lr=result.rate, **result.logs)
                 return not guard.stops()
 
-            start = time.perf_counter()
-            train(method, optimizer, source, settings.optim, numerics, 0, steps, after_step)
-            spent = time.perf_counter() - start
+            with _work_timed(method, optimizer) as seconds:
+                start = time.perf_counter()
+                train(method, optimizer, source, settings.optim, numerics, 0, steps, after_step)
+                spent = time.perf_counter() - start
             log.close()
             if streams:
+                overheads.append(1 - sum(seconds) / sum(result.step_s for result in results))
                 waited = sum(result.wait_s for result in results[1:])
                 waits.append(waited / sum(result.step_s for result in results[1:]))
             return spent
@@ -84,8 +91,35 @@ def main(steps: int = 30, rounds: int = 5, folder: str = "/tmp/tessera-bench") -
         summary("steps from the stream: loss, gradients, AdamW alone", streamed, steps),
         {"name": "largest share of a run's time spent waiting for data",
          "value": round(max(waits), 4)},
+        {"name": "share of a run's time outside loss, gradients and AdamW: median, largest",
+         "value": [round(statistics.median(overheads), 4), round(max(overheads), 4)]},
     ]  # fmt: skip
     write_results("loop", {**machine(), "steps": steps}, rows)
+
+
+@contextlib.contextmanager
+def _work_timed(method: Any, optimizer: torch.optim.Optimizer) -> Iterator[list[float]]:
+    """Seconds of each call of loss, gradients, clipping and optimiser inside."""
+    seconds: list[float] = []
+
+    def timed(call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return call(*args, **options)
+            finally:
+                seconds.append(time.perf_counter() - start)
+
+        return wrapped
+
+    places = [
+        (method, "training_loss"), (optimizer, "step"), (torch.Tensor, "backward"),
+        (torch.nn.utils, "clip_grad_norm_"),
+    ]  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        for owner, name in places:
+            stack.enter_context(mock.patch.object(owner, name, timed(getattr(owner, name))))
+        yield seconds
 
 
 def _bare(method: Any, optimizer: torch.optim.Optimizer, batches: list[Any]) -> float:

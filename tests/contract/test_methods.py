@@ -23,7 +23,8 @@ NAMES = method_names()
 
 
 def smoke(name: str):
-    return resolve(default_config(name), load_toml(preset_path(name, "smoke")), "smoke")
+    settings = resolve(default_config(name), load_toml(preset_path(name, "smoke")), "smoke")
+    return dataclasses.replace(settings, threads=1)
 
 
 @pytest.fixture(scope="module")

@@ -24,11 +24,12 @@ from toolkit.store.samples import SampleReader
 from train.state import load_weights, save_weights
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS, SAVE = 12, 5
+STEPS, SAVE = 24, 10
 SMALL = (
     f"--steps={STEPS}", f"--checkpoint.save_interval={SAVE}", "--data.batch_size=4",
     "--threads=1", "--sample.num_pairs=1", "--sample.eval_size=2", "--sample.steps=2",
-    "--sample.eval_every=6", "--sample.sample_every=6",
+    "--sample.eval_every=12", "--sample.sample_every=12",
+    "--num_layers=2", "--style_layers=1", "--num_heads=2", "--head_dim=24", "--head_width=32",
 )  # fmt: skip
 
 
@@ -100,11 +101,11 @@ def test_run_writes_config_log_checkpoints_and_pictures(straight: Path) -> None:
     steps = [r["step"] for r in log_of(straight) if "loss" in r]
     assert steps == list(range(1, STEPS + 1))
     names = sorted(p.name for p in (straight / "checkpoints").iterdir())
-    assert names == ["step-000010", "step-000012"]
+    assert names == ["step-000020", "step-000024"]
     assert list((straight / "tensorboard").glob("events.*"))
-    grid = Image.open(straight / "samples" / "step-000012.png")
+    grid = Image.open(straight / "samples" / "step-000024.png")
     assert grid.size == (4 * 64 * 2, 64 * 2)
-    assert {r["step"] for r in log_of(straight) if "eval_loss" in r} == {0, 6, 12}
+    assert {r["step"] for r in log_of(straight) if "eval_loss" in r} == {0, 12, 24}
 
 
 def test_mix_is_logged_by_task(straight: Path) -> None:
@@ -145,8 +146,8 @@ def test_killed_and_resumed_ends_with_the_same_bits(
         "--data.workers=0",
         data=sample_data,
     )
-    assert re.search(r"resumed .* at step (5|10) of 12", out)
-    last = "checkpoints/step-000012"
+    assert re.search(r"resumed .* at step (10|20) of 24", out)
+    last = "checkpoints/step-000024"
     for name in ("weights.safetensors", "optimizer.safetensors"):
         assert (runs / "killed" / last / name).read_bytes() == (
             straight / last / name
@@ -179,7 +180,7 @@ def test_scores_and_report(pictures: Layout, straight: Path, tmp_path: Path) -> 
     for metric in values.values():
         assert metric["low"] <= metric["value"] <= metric["high"]
         assert metric["num_samples"] == 13
-    assert summary["cost"]["parameters"] > 1e6
+    assert summary["cost"]["parameters"] > 9e5
 
     (manifest,) = pictures.manifests_of("straight-out")
     sidecar = pq.read_table(manifest.parent / "sidecars" / "scores" / manifest.name)
@@ -230,7 +231,7 @@ def test_one_picture_from_two_files(straight: Path, sample_data: Layout, tmp_pat
         (tmp_path / f"{key}.jpg").write_bytes(SampleReader(sample_data, dataset).picture(key))
     args = [f"--run={straight}", f"--content={tmp_path / 'coffee-00.jpg'}",
             f"--style={tmp_path / 'cubism-025.jpg'}", "--steps=2"]  # fmt: skip
-    last = "--checkpoint=step-000012"
+    last = "--checkpoint=step-000024"
     succeed("train.stylize", *args, f"--out={tmp_path / 'a.png'}", "--device=cpu", last)
     assert Image.open(tmp_path / "a.png").size == (64, 64)
     (tmp_path / "text.jpg").write_text("not a picture")
@@ -240,7 +241,7 @@ def test_one_picture_from_two_files(straight: Path, sample_data: Layout, tmp_pat
     for wrong, says in (
         (f"--out={tmp_path}", "is a folder: name a file in it"),
         ("--out=a.xyz", "pictures are written as PNG, name it a.png"),
-        ("--checkpoint=nope", "has step-000010, step-000012"),
+        ("--checkpoint=nope", "has step-000020, step-000024"),
         ("--device=cuda:7", "choose one of cpu"),
     ):
         assert says in refused("train.stylize", *args, wrong)
@@ -342,7 +343,7 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew(
     assert "python -m train.run --name=early --resume" in line
     out = succeed("train.run", f"--runs={tmp_path}", "--name=early", "--resume", data=sample_data)
     assert "has no checkpoint yet: it begins anew, as it was configured" in out
-    last = "checkpoints/step-000012/weights.safetensors"
+    last = "checkpoints/step-000024/weights.safetensors"
     assert (run / last).read_bytes() == (straight / last).read_bytes()
     assert log_of(run) == log_of(straight)
 
@@ -368,7 +369,7 @@ def test_a_signal_ends_a_run_with_a_checkpoint(
     )
     if number == signal.SIGTERM:
         succeed("train.run", f"--runs={tmp_path}", "--name=stop", "--resume", data=sample_data)
-        end = "checkpoints/step-000012/weights.safetensors"
+        end = "checkpoints/step-000024/weights.safetensors"
         assert (tmp_path / "stop" / end).read_bytes() == (straight / end).read_bytes()
 
 
@@ -388,8 +389,8 @@ def test_a_checkpoint_of_another_method_is_refused(
 ) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(straight, copy)
-    found = copy / "checkpoints" / "step-000012"
-    save_weights(found, "ot_cfm", 12, load_weights(found))
+    found = copy / "checkpoints" / "step-000024"
+    save_weights(found, "ot_cfm", 24, load_weights(found))
     line = refused("train.stylize", f"--run={copy}", data=sample_data)
     assert "is of the method ot_cfm, not style_adapter" in line
 
