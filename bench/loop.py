@@ -32,27 +32,27 @@ def main(steps: int = 30, rounds: int = 5, folder: str = "/tmp/tessera-bench") -
     """Measures and keeps bench/results/loop.json."""
     from toolkit.store.layout import Layout
     from train.config import RunConfig
-    from train.data import open_loader, select_data
+    from train.data import open_data, open_loader
     from train.guard import Feed, Guard
     from train.log import RunLog
     from train.loop import StepResult, train
     from train.numerics import open_numerics
     from train.optim import build_optimizer, with_rates
-    from train.runs import build_method
+    from train.runs import build_method, needs_of
     from train.settings import fresh_config
 
     root = Path(folder) / "loop"
     data = sample_data(root)
     settings: RunConfig = fresh_config("style_adapter", "smoke", {})
     layout = Layout(data / "s", data / "m")
-    selections, _ = select_data(settings.data, layout)
+    needs = needs_of(settings)
+    chosen = open_data(settings.data, needs, layout)
     numerics, method = open_numerics(settings), build_method(settings)
     optimizer = build_optimizer(settings.optim, with_rates(settings.optim, method.param_groups()))
-    waits: list[float] = []
-    overheads: list[float] = []
+    shares: list[tuple[float, float]] = []  # of a streaming run: waiting, overhead
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        loader = stack.enter_context(open_loader(settings, selections, method.needs(), layout))
+        loader = stack.enter_context(open_loader(settings, chosen, needs, layout))
         batches = list(islice(iter(loader), steps))
         begin = {**loader.state_dict(), "position": 0}
 
@@ -76,9 +76,7 @@ def main(steps: int = 30, rounds: int = 5, folder: str = "/tmp/tessera-bench") -
                 spent = time.perf_counter() - start
             log.close()
             if streams:
-                overheads.append(1 - sum(seconds) / sum(result.step_s for result in results))
-                waited = sum(result.wait_s for result in results[1:])
-                waits.append(waited / sum(result.step_s for result in results[1:]))
+                shares.append(_shares(results, seconds))
             return spent
 
         def limit() -> float:
@@ -86,15 +84,23 @@ def main(steps: int = 30, rounds: int = 5, folder: str = "/tmp/tessera-bench") -
 
         memory = pairs(partial(ours, False), limit, rounds)
         streamed = pairs(partial(ours, True), limit, rounds)
+    waited, overheads = ([share[n] for share in shares] for n in (0, 1))
     rows: list[dict[str, Any]] = [
         summary("steps from memory: loss, gradients, AdamW alone", memory, steps),
         summary("steps from the stream: loss, gradients, AdamW alone", streamed, steps),
         {"name": "largest share of a run's time spent waiting for data",
-         "value": round(max(waits), 4)},
+         "value": round(max(waited), 4)},
         {"name": "share of a run's time outside loss, gradients and AdamW: median, largest",
-         "value": [round(statistics.median(overheads), 4), round(max(overheads), 4)]},
+         "value": [round(f(overheads), 4) for f in (statistics.median, max)]},
     ]  # fmt: skip
     write_results("loop", {**machine(), "steps": steps}, rows)
+
+
+def _shares(results: list[Any], seconds: list[float]) -> tuple[float, float]:
+    """Of a run's time: what waiting for data took, and all but what was timed in seconds."""
+    later = results[1:]
+    waited = sum(r.wait_s for r in later) / sum(r.step_s for r in later)
+    return waited, 1 - sum(seconds) / sum(r.step_s for r in results)
 
 
 @contextlib.contextmanager

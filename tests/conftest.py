@@ -269,12 +269,12 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
     A layout among the arguments stands for its two flags.
     """
 
-    def start(command: Any, *args: str | Layout) -> Outcome:
+    def start(command: Any, *args: str | Layout, fields: Any = None) -> Outcome:
         words = [word for arg in args for word in words_of(arg)]
         capsys.readouterr()
         code = 0
         try:
-            run(command, "prog", words)
+            run(command, "prog", words, fields)
         except SystemExit as leaving:
             code = int(leaving.code or 0)
         return Outcome(code, *capsys.readouterr())

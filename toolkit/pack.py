@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -180,7 +181,7 @@ def _print_cost(num_inputs: int, spent_s: float) -> None:
     )
 
 
-def _source_options(positional: list[str]) -> tuple[str, dict[str, str]]:
+def _source_options(positional: list[str], _: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     kind = positional[0] if positional else "sample"
     if kind == "sample":  # built in: takes its parts from nobody
         return f"SOURCE is one of {', '.join(k for k in source_kinds() if k != 'sample')}", {}

@@ -1,55 +1,87 @@
-"""What a run streams: selections, style partners and the loader, as its configuration says."""
+"""What a run streams: selections, stored tensors, style partners and the loader, as its
+configuration says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from toolkit.core.errors import UserError
 from toolkit.store.layout import Layout
+from toolkit.store.selection import Selection, select
+from train.config import DataConfig, RunConfig
+from train.methods.needs import DataFacts, FeatureFacts, Needs
 
 
-def select_data(data: Any, layout: Layout) -> tuple[list[Any], Any]:
-    """A selection for each task of the mix, the main task first, and one to validate on."""
-    from toolkit.store.selection import select
-    from toolkit.stream.tasks import dataset_of, tasks_of
+@dataclass(frozen=True)
+class Data:
+    """What was chosen. selections: one for each task of the mix, the main task first; validation:
+    held-out samples of those tasks that have some, the main task first; features: readers of
+    stored tensors, of all of these."""
+
+    selections: list[Selection]
+    validation: list[Selection]
+    features: tuple[Any, ...]
+
+
+def open_data(data: DataConfig, needs: Needs, layout: Layout) -> Data:
+    """Compiles the selections and opens the sidecars. Raises UserError where the data lack what the
+    method needs."""
+    from toolkit.stream.tasks import tasks_of
+    from toolkit.stream.tensors import TensorReader
 
     _, selections = tasks_of(data.mix, data.main, data.where, data.split, layout)
-    first = selections[0].name
     for selection in selections:
         if selection.num_dropped:
             print(
                 f"{selection.name}: {selection.num_dropped} samples left out: linked samples of "
                 f"{' and '.join(selection.lacking)} are not packed"
             )
-    try:
-        held_out = f"split = '{data.val_split}'"
-        return selections, select(
-            first, dataset_of(first, data.main), [data.where, held_out], layout
+    main = selections[0]
+    wanted = [*needs.roles, *(feature.role for feature in needs.features)]
+    if lacking := [role for role in wanted if role not in main.roles]:
+        raise UserError(
+            f"the method needs {' and '.join(lacking)} pictures, the samples of {data.main} have "
+            "none: train on a dataset linked to them, such as teacher"
         )
-    except UserError as error:
-        print(f"the loss is watched on samples of the training itself: {error}")
-        return selections, selections[0]
+    validation = _held_out(data, selections, layout)
+    used = [*selections, *(v for v in validation if v not in selections)]
+    readers = [TensorReader(f.name, f.role, f.sidecar, used, f.output) for f in needs.features]
+    return Data(selections, validation, tuple(readers))
+
+
+def facts_of_data(data: Data) -> DataFacts:
+    """What a method settles its configuration by."""
+    return DataFacts(
+        styles={s.name: tuple(s.table.column("style").unique().to_pylist())
+                for s in data.selections},
+        features={
+            reader.name: FeatureFacts(reader.recipe.encoder, reader.recipe.settings, reader.shape)
+            for reader in data.features
+        },
+    )  # fmt: skip
 
 
 @contextmanager
-def open_loader(settings: Any, selections: list[Any], needs: Any, layout: Layout) -> Iterator[Any]:
+def open_loader(settings: RunConfig, data: Data, needs: Needs, layout: Layout) -> Iterator[Any]:
     """The run's stream of batches, closed in the end. Says what it holds in memory."""
     from toolkit.stream.augment import Augment
     from toolkit.stream.loader import Loader
     from toolkit.stream.mix import parse_mix
 
-    data = settings.data
-    partners = _partners(data, selections[0], layout)
+    how = settings.data
     loader = Loader(
-        selections, parse_mix(data.mix), data.batch_size, needs.size, settings.seed,
-        data.workers, data.prefetch, roles=needs.roles, block=data.shuffle_block,
-        augment=Augment(data.crop, data.least_scale, data.flip, data.caption_dropout),
-        partners=partners, max_bytes=data.max_bytes, max_failures=data.max_failures,
+        data.selections, parse_mix(how.mix), how.batch_size, max(needs.size, 1), settings.seed,
+        how.workers, how.prefetch, roles=needs.roles, features=data.features,
+        block=how.shuffle_block,
+        augment=Augment(how.crop, how.least_scale, how.flip, how.caption_dropout),
+        partners=_partners(how, data.selections[0], layout), max_bytes=how.max_bytes,
+        max_failures=how.max_failures,
     )  # fmt: skip
     try:
-        ahead = f"{loader.prefetch} batches ahead" if data.workers else "no batch ahead"
+        ahead = f"{loader.prefetch} batches ahead" if how.workers else "no batch ahead"
         print(
-            f"loader: {data.workers} threads, {ahead}, at most "
+            f"loader: {how.workers} threads, {ahead}, at most "
             f"{loader.max_bytes_in_flight / 1e6:.1f} MB in flight"
         )
         yield loader
@@ -57,9 +89,24 @@ def open_loader(settings: Any, selections: list[Any], needs: Any, layout: Layout
         loader.close()
 
 
-def _partners(data: Any, main: Any, layout: Layout) -> Any:
+def _held_out(data: DataConfig, selections: Sequence[Selection], layout: Layout) -> list[Selection]:
+    from toolkit.stream.tasks import dataset_of
+
+    found, held_out = [], f"split = '{data.val_split}'"
+    for task in selections:
+        is_main = task is selections[0]
+        where = [data.where, held_out] if is_main else held_out
+        try:
+            found.append(select(task.name, dataset_of(task.name, data.main), where, layout))
+        except UserError as error:
+            if is_main:
+                print(f"the loss is watched on samples of the training itself: {error}")
+                return [task]
+    return found
+
+
+def _partners(data: DataConfig, main: Selection, layout: Layout) -> Any:
     """Draws style pictures as the configuration asks; None for the linked ones."""
-    from toolkit.store.selection import select
     from toolkit.stream.partners import Partners
     from toolkit.stream.tasks import in_split
 

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,24 +14,24 @@ from toolkit.store.selection import Selection
 from toolkit.stream.assemble import Assembler
 from toolkit.stream.schedule import Want
 from train.methods.api import Method
-from train.watch import request_for, to_uint8
+from train.methods.needs import Needs
+from train.watch import to_uint8
 
 
 @dataclass(frozen=True)
 class StylizeSettings:
-    """How pictures are made. steps: solver steps; guidance: 1 is none; strength: of the style;
-    seed: of the noise; batch_size: pictures at a time, without influence on any of them."""
+    """How pictures are made. how: the method's own `Stylize`; needs: of the method; seed: of the
+    noise; batch_size: pictures at a time, without influence on any of them."""
 
-    steps: int = 10
-    guidance: float = 1.0
-    strength: float = 1.0
+    how: Any
+    needs: Needs
     seed: int = 0
     batch_size: int = 16
 
 
 @dataclass
 class StylizedSource:
-    """Stylises the content of each selected sample in the style it is linked to.
+    """Stylises each selected sample: its content in the style it is linked to, or its own picture.
 
     Pictures are made a batch ahead and handed out one by one, so memory holds one batch.
     dataset: that of the selected samples. identity: of the weights. spent_s: seconds per picture.
@@ -58,32 +58,28 @@ class StylizedSource:
         links = [
             Link(role, path.split("/")[-2], row[f"{role}_key"]) for role, path in self._linked(row)
         ]
+        own = "content" if "target" in self.settings.needs.inputs else "target"
         return Record(
             members={"png": encode_png(pixels)},
             captions=(row["caption"],) if row["caption"] else (),
-            style=row["style"],
+            style=getattr(self.settings.how, "target_style", "") or row["style"],
             split=row["split"],
-            links=(*links, Link("target", self.dataset, row["key"])),
+            links=(*links, Link(own, self.dataset, row["key"])),
             protocol="stylize-1",
-            extra={
-                "steps": self.settings.steps,
-                "guidance": self.settings.guidance,
-                "strength": self.settings.strength,
-                "seed": self.settings.seed,
-            },
+            extra={**asdict(self.settings.how), "seed": self.settings.seed},
         )
 
     def describe(self) -> dict[str, Any]:
         """Weights and settings: pictures of other ones are made again."""
-        settings = {k: v for k, v in vars(self.settings).items() if k != "batch_size"}
-        return {"kind": "stylize", **self.identity, **settings, "data": self.selection.fingerprint}
+        how = {**asdict(self.settings.how), "seed": self.settings.seed}
+        return {"kind": "stylize", **self.identity, **how, "data": self.selection.fingerprint}
 
     def _linked(self, row: dict[str, Any]) -> list[tuple[str, str]]:
         shards = self.selection.shards
         return [
             (role, str(shards[row[f"{role}_shard"]]))
             for role in ("content", "style")
-            if row[f"{role}_shard"] >= 0
+            if role in self.settings.needs.inputs and row[f"{role}_shard"] >= 0
         ]
 
     def _make(self, first: int) -> None:
@@ -91,7 +87,8 @@ class StylizedSource:
 
         stop = min(first + self.settings.batch_size, len(self.selection))
         rows = self.selection.table.slice(first, stop - first).to_pylist()
-        assembler = Assembler([self.selection], self.method.needs().size, ("content", "style"))
+        needs = self.settings.needs
+        assembler = Assembler([self.selection], needs.size, needs.inputs)
         wants = [
             Want(0, first + i, key63("stylize", self.settings.seed, row["key"]) << 1)
             for i, row in enumerate(rows)
@@ -100,12 +97,7 @@ class StylizedSource:
         assembler.close()
         device = next(self.method.module().parameters()).device
         start = time.monotonic()
-        made = self.method.stylize(
-            request_for(
-                batch.to(device), self.settings.steps, self.settings.guidance,
-                self.settings.strength,
-            )
-        ).cpu()  # fmt: skip
+        made = self.method.stylize(self.method.request(batch.to(device), self.settings.how)).cpu()
         self.spent_s += [(time.monotonic() - start) / len(rows)] * len(rows)
         self._ready = {
             row["key"]: (to_uint8(pixels), row) for row, pixels in zip(rows, made, strict=True)

@@ -64,9 +64,13 @@ def restore(
 def begin(settings: RunConfig, method: Method, loader: Any) -> int:
     """Begins a run, from the weights of `init_from` where it names some; returns the steps that
     count as done. Raises UserError when the weights do not fit."""
+    batches = iter(loader)
     if settings.init_from:
         method.load_trainable_state(_weights_of(settings))
         print(f"weights of {settings.init_from}; counting from step {settings.initial_steps}")
+    else:
+        method.calibrate(batches)
+    batches.close()
     _move(loader, {"position": settings.initial_steps * settings.data.batch_size}, force=True)
     return settings.initial_steps
 

@@ -11,6 +11,7 @@ import contextlib
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,17 +100,15 @@ def main(
         there = folder.path.is_dir()
         if there:  # before anything slow
             stack.enter_context(held(folder.path, busy))
-        settings, selections, validation = _prepare(
-            folder, method, config, changes, epochs, resume, force, layout
-        )
-        built = _build(settings, selections[0])
+        settings, data = _prepare(folder, method, config, changes, epochs, resume, force, layout)
+        built = _build(settings)
         if not there:
             stack.enter_context(held(make_folder(folder.path), busy))
         if not resume:
             claim(folder, overwrite)
             write_atomic(folder.config, to_toml(settings))
         how = Resume(force, not no_restore_optimizer) if resume else None
-        _train(settings, built, folder, selections, validation, layout, how, limit)
+        _train(settings, built, folder, data, layout, how, limit)
 
 
 def _prepare(
@@ -121,10 +120,11 @@ def _prepare(
     resume: bool,
     force: bool,
     layout: Layout,
-) -> tuple[Any, list[Any], Any]:
-    """Configuration, selections of the mix, and the selection to validate on."""
+) -> tuple[Any, Any]:
+    """The configuration, with what the data decide, and the data."""
     from train.config import check_config
-    from train.data import select_data
+    from train.data import facts_of_data, open_data
+    from train.runs import needs_of, settled
     from train.settings import fresh_config, stored_config, with_epochs
 
     if resume:
@@ -132,15 +132,15 @@ def _prepare(
     else:
         settings = fresh_config(method, config, changes)
     check_config(settings)
-    selections, validation = select_data(settings.data, layout)
+    data = open_data(settings.data, needs_of(settings), layout)
     if epochs is not None:
-        settings = with_epochs(settings, epochs, len(selections[0]))
-    return settings, selections, validation
+        settings = with_epochs(settings, epochs, len(data.selections[0]))
+    return settings if resume else settled(settings, facts_of_data(data)), data
 
 
-def _build(settings: Any, main: Any) -> Any:
-    """The method, its number formats and its optimiser. Raises UserError where device, data or
-    settings do not do for it."""
+def _build(settings: Any) -> Any:
+    """The method, its number formats and its optimiser. Raises UserError where device or settings
+    do not do for it."""
     from toolkit.encoders.device import usable_device
     from train.log import check_wandb
     from train.numerics import enable_gradient_checkpointing, open_numerics, place
@@ -152,12 +152,6 @@ def _build(settings: Any, main: Any) -> Any:
     if settings.wandb:
         check_wandb()
     method = build_method(settings)
-    lacking = [role for role in method.needs().roles if role not in main.roles]
-    if lacking:
-        raise UserError(
-            f"{settings.method} needs {' and '.join(lacking)} pictures, the samples of "
-            f"{settings.data.main} have none: train on a dataset linked to them, such as teacher"
-        )
     numerics, groups = open_numerics(settings), with_rates(settings.optim, method.param_groups())
     if settings.optim.gradient_checkpointing:
         enable_gradient_checkpointing(method.module())
@@ -171,8 +165,8 @@ def _build(settings: Any, main: Any) -> Any:
 
 
 def _train(
-    settings: Any, parts: Any, folder: Any, selections: list[Any], validation: Any,
-    layout: Layout, how: Any, limit: int | None,
+    settings: Any, parts: Any, folder: Any, data: Any, layout: Layout, how: Any,
+    limit: int | None,
 ) -> None:  # fmt: skip
     """Trains to the end, or to a signal. how: the run resumes; None for a new one."""
     from toolkit.encoders.loading import weights_hash
@@ -181,6 +175,7 @@ def _train(
     from train.identity import facts_of
     from train.numerics import compile_checked
     from train.resume import begin, restore
+    from train.runs import needs_of
     from train.session import Session
     from train.speed import Rehearsal
     from train.watch import Watch
@@ -188,17 +183,17 @@ def _train(
     method, began = parts.method, time.monotonic()
     frozen = weights_hash([method.module()], without=method.trainable_state())
     averages = Averages(settings.ema, folder.averages, settings.steps)
-    with open_loader(settings, selections, method.needs(), layout) as loader:
+    with open_loader(settings, data, needs_of(settings), layout) as loader:
         facts = facts_of(settings, loader.state_dict(), frozen)
         if how is None:
             first = begin(settings, method, loader)
         else:
             first = restore(folder, settings, parts, averages, loader, facts, how)
             write_atomic(folder.config, to_toml(settings))  # what --force changed, among it
-        _announce(settings, selections)
+        _announce(settings, data.selections)
         rehearsal = Rehearsal()
         with rehearsal.timed("look"):
-            watch = Watch(settings, folder, method, parts.numerics, validation, first)
+            watch = Watch(settings, folder, method, parts.numerics, data, first)
         if settings.compile:
             print(compile_checked(method, watch.held_out, parts.numerics))
         session = Session(
@@ -232,7 +227,7 @@ def _announce(settings: Any, selections: list[Any]) -> None:
     print(f"determinism: {determinism(settings)}")
 
 
-def _fields(positional: list[str]) -> tuple[str, dict[str, str]]:
+def _fields(positional: list[str], _: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """The configuration's fields, the method's own included, as its smoke preset sets them."""
     from train.settings import fresh_config
 

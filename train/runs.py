@@ -10,7 +10,7 @@ runs/<name>/scores/  report.html           what eval.run and eval.report write
 
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from toolkit.core.config import load_toml, resolve
 from toolkit.core.errors import UserError
 from toolkit.core.files import make_folder
 from train.config import RunConfig
-from train.methods import default_method_config, load_method
+from train.methods import config_module, default_method_config, load_method
+from train.methods.needs import DataFacts, Needs
 
 
 @dataclass(frozen=True)
@@ -120,3 +121,17 @@ def load_config(path: Path) -> RunConfig:
 def build_method(config: RunConfig) -> Any:
     """The method of a configuration, freshly initialised."""
     return load_method(config.method).Method(config.method_config, config.seed)
+
+
+def needs_of(settings: RunConfig) -> Needs:
+    """What the method of a run wants from the data."""
+    found: Needs = config_module(settings.method).needs(settings.method_config)
+    return found
+
+
+def settled(settings: RunConfig, data: DataFacts) -> RunConfig:
+    """The configuration with what the data decide. Raises UserError where they do not do."""
+    settle = getattr(config_module(settings.method), "settle", None)
+    if settle is None:
+        return settings
+    return replace(settings, method_config=settle(settings.method_config, data))

@@ -7,11 +7,14 @@ python -m train.stylize --run=runs/demo --content=cat.jpg --style=wave.jpg --out
 import dataclasses
 import json
 import resource
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from toolkit.core import command
-from toolkit.core.errors import UserError
+from toolkit.core.checks import at_least
+from toolkit.core.config import describe, nest, resolve
+from toolkit.core.errors import UserError, one_line
 from toolkit.core.files import make_folder, write_atomic
 from toolkit.store.layout import Layout, local_layout
 
@@ -23,70 +26,78 @@ def main(
     style: Path | None = None,
     caption: str = "",
     out: Path | None = None,
+    dataset: str | None = None,
     where: str | None = None,
     limit: int | None = None,
     device: str | None = None,
-    steps: int = 10,
-    guidance: float = 1.0,
-    strength: float = 1.0,
     seed: int = 0,
     checkpoint: Path | None = None,
     shards: Path = Path("shards"),
     manifests: Path = Path("manifests"),
+    **options: str,
 ) -> None:
     """Stylises one picture, or a query's worth of pictures.
 
-    With --content and --style: writes one picture to --out. Without: stylises the validation pairs
-    of the run's main task and packs the pictures as the dataset NAME-out, linked to their halves.
+    With --content: writes one picture to --out. Without: stylises the validation samples of the
+    run's main task and packs the pictures as the dataset NAME-out, linked to what they were made
+    from. How pictures are made, the run's method decides; its options are flags.
 
     Args:
         run: the run's folder, for example runs/demo.
-        content: a photograph.
-        style: a picture whose style to take.
+        content: a photograph; where the method works on latents, also a .pt file with one.
+        style: a picture whose style to take, where the method takes one.
         caption: what the photograph shows, if the run was trained with captions.
         out: the PNG to write; runs/NAME/stylized/CONTENT_STYLE.png otherwise.
-        where: SQL condition on the pairs instead of the validation split.
-        limit: only so many pairs, as the dataset NAME-out-rehearsal.
+        dataset: stylise samples of this dataset instead of the main task's.
+        where: SQL condition on the samples instead of the validation split.
+        limit: only so many samples, as the dataset NAME-out-rehearsal.
         device: cpu, cuda, cuda:1 …; the one of the training otherwise.
-        steps: solver steps.
-        guidance: classifier-free guidance weight; 1 is none.
-        strength: of the style; 0 is none, 1 as trained.
         seed: of the noise.
         checkpoint: a checkpoint by folder or name, as step-000100; the last one otherwise.
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
-    from train.runs import load_config, open_run
+    from train.methods import stylize_defaults
+    from train.pictures import StylizeSettings
+    from train.runs import load_config, needs_of, open_run
 
-    if steps < 1:
-        raise UserError(f"steps={steps}: takes 1 or more")
-    if (content is None) != (style is None):
-        raise UserError("give --content and --style together, or neither for the validation pairs")
-    if content is None and out is not None:
-        raise UserError("--out goes with --content and --style; a query's pictures are packed")
     folder = open_run(run)
     settings = load_config(folder.config)
     if device is not None:
         settings = dataclasses.replace(settings, device=device)
-    if content is not None and style is not None:
-        pair = (_read(content), _read(style))
-        path = out or folder.path / "stylized" / f"{content.stem}_{style.stem}.png"
+    how = resolve(stylize_defaults(settings.method), nest(options), "the flags")
+    at_least(1, steps=how.steps)
+    needs = needs_of(settings)
+    chosen = StylizeSettings(how, needs, seed)
+    _check(settings.method, needs, content, style, out)
+    if content is not None:
+        name = f"{content.stem}_{style.stem if style else getattr(how, 'target_style', '')}"
+        path = out or folder.path / "stylized" / f"{name.rstrip('_')}.png"
         _check_out(path)
+        pair = [_read(given) for given in (content, style) if given is not None]
         method, _ = _load(folder, settings, checkpoint)
-        _one(method, pair, caption, _options(steps, guidance, strength, seed), path)
+        _one(method, pair, caption, chosen, path)
         print(path)
         return
     layout = local_layout(shards, manifests)
-    selection = _select(settings.data, where, layout)
+    samples = _select(settings.data, dataset, where, layout)
     method, identity = _load(folder, settings, checkpoint)
-    options = _options(steps, guidance, strength, seed)
-    _many(method, folder, settings, identity, options, layout, selection, limit)
+    _many(method, folder, settings, identity, chosen, layout, samples, limit)
 
 
-def _options(steps: int, guidance: float, strength: float, seed: int) -> Any:
-    from train.pictures import StylizeSettings
-
-    return StylizeSettings(steps, guidance, strength, seed)
+def _check(
+    method: str, needs: Any, content: Path | None, style: Path | None, out: Path | None
+) -> None:
+    """Raises UserError for files that do not go together."""
+    takes_style = "style" in needs.inputs
+    if style is not None and not takes_style:
+        raise UserError(
+            f"--style={style}: {method} takes no picture for a style, name one with --target_style"
+        )
+    if takes_style and (content is None) != (style is None):
+        raise UserError("give --content and --style together, or neither for the validation pairs")
+    if content is None and out is not None:
+        raise UserError("--out goes with --content; a query's pictures are packed")
 
 
 def _load(folder: Any, settings: Any, checkpoint: Path | None) -> tuple[Any, dict[str, Any]]:
@@ -112,17 +123,35 @@ def _load(folder: Any, settings: Any, checkpoint: Path | None) -> tuple[Any, dic
     return method, {"run": folder.path.name, "step": state.step, "weights": weights}
 
 
-def _read(path: Path) -> bytes:
-    """The bytes of a picture file that decodes. Raises UserError if it is none."""
+def _read(path: Path) -> Any:
+    """The bytes of a picture file that decodes, or the tensor of a .pt file. Raises UserError if it
+    is neither."""
     from toolkit.store.images import PictureError
     from toolkit.store.ingest import ingest
 
     try:
+        if path.suffix == ".pt":
+            return _latent(path)
         return ingest(path.read_bytes()).data
     except OSError as error:
         raise UserError(f"cannot read the picture {path}: {error.strerror}") from None
     except PictureError as error:
         raise UserError(f"{path} is not a usable picture ({error.cause}): {error}") from None
+
+
+def _latent(path: Path) -> Any:
+    """float [1,C,h,w]."""
+    import pickle
+
+    import torch
+
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise UserError(f"{path} holds no tensor: {one_line(error)[:120]}") from None
+    if not isinstance(found, torch.Tensor) or found.ndim not in (3, 4) or len(found) < 1:
+        raise UserError(f"{path} holds no latent [C,h,w]")
+    return (found if found.ndim == 4 else found[None])[:1].float()
 
 
 def _check_out(path: Path) -> None:
@@ -132,25 +161,27 @@ def _check_out(path: Path) -> None:
         raise UserError(f"--out={path}: pictures are written as PNG, name it {path.stem}.png")
 
 
-def _one(method: Any, pair: tuple[bytes, bytes], caption: str, options: Any, path: Path) -> None:
+def _one(method: Any, pair: list[Any], caption: str, chosen: Any, path: Path) -> None:
     import torch
 
     from train.methods.api import StylizeRequest
     from train.watch import save_picture, to_uint8
 
-    size = method.needs().size
     device = next(method.module().parameters()).device
-    content, style = (_square(data, size).to(device) for data in pair)
+    given = [
+        (_square(d, chosen.needs.size) if isinstance(d, bytes) else d).to(device) for d in pair
+    ]
+    is_latent = not isinstance(pair[0], bytes)
     made = method.stylize(
         StylizeRequest(
-            content=content,
-            style=style,
+            content=None if is_latent else given[0],
+            style=given[1] if len(given) > 1 else None,
             has_style=torch.ones(1, dtype=torch.bool),
             captions=(caption,),
-            seeds=torch.tensor([options.seed]),
-            steps=options.steps,
-            guidance=options.guidance,
-            strength=options.strength,
+            seeds=torch.tensor([chosen.seed]),
+            how=chosen.how,
+            labels=(None,),
+            latents=given[0] if is_latent else None,
         )
     )
     make_folder(path.parent)
@@ -169,11 +200,18 @@ def _square(data: bytes, size: int) -> Any:
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
-def _select(data: Any, where: str | None, layout: Layout) -> Any:
+def _select(data: Any, dataset: str | None, where: str | None, layout: Layout) -> tuple[str, Any]:
+    """The dataset, and its samples to stylise, under the name of its task."""
     from toolkit.store.selection import select
+    from toolkit.stream.mix import parse_mix
+    from toolkit.stream.tasks import dataset_of
 
-    held_out = [data.where, f"split = '{data.val_split}'"]
-    return select("stylize", data.main, [where] if where else held_out, layout)
+    main = next(iter(parse_mix(data.mix)))
+    task = dataset or main
+    chosen = dataset_of(task, data.main)
+    held_out = f"split = '{data.val_split}'"
+    usual = [data.where, held_out] if task == main else [held_out]
+    return chosen, select(task, chosen, [where] if where else usual, layout)
 
 
 def _many(
@@ -181,15 +219,16 @@ def _many(
     folder: Any,
     settings: Any,
     identity: dict[str, Any],
-    options: Any,
+    chosen: Any,
     layout: Layout,
-    selection: Any,
+    samples: tuple[str, Any],
     limit: int | None,
 ) -> None:
     from toolkit.packing.dataset import pack
     from train.pictures import StylizedSource
 
-    source = StylizedSource(method, selection, settings.data.main, options, identity)
+    dataset, selection = samples
+    source = StylizedSource(method, selection, dataset, chosen, identity)
     if limit is not None:
         name = f"{folder.dataset}-rehearsal"
         result = pack(source, name, layout, samples_per_shard=64, limit=limit)
@@ -203,7 +242,7 @@ def _many(
             "seconds_per_picture": sorted(source.spent_s)[len(source.spent_s) // 2],
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "parameters": sum(p.numel() for p in method.module().parameters()),
-            "solver_steps": options.steps,
+            "solver_steps": chosen.how.steps,
             "device": settings.device,
             "threads": settings.threads,
         }
@@ -214,5 +253,21 @@ def _many(
     )
 
 
+def _fields(_: list[str], flags: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The options of the run's method; of all methods where no run is named."""
+    from train.methods import method_names, stylize_defaults
+    from train.runs import RunFolder, load_config
+
+    run = RunFolder(Path(flags.get("run", "")))
+    if "run" in flags and run.config.is_file():
+        method = load_config(run.config).method
+        return f"options of {method}:", describe(stylize_defaults(method))
+    texts: dict[str, str] = {}
+    for method in method_names():
+        for name, text in describe(stylize_defaults(method)).items():
+            texts[name] = f"{texts[name]}, {method}" if name in texts else f"{text:<36} {method}"
+    return "options, with the default and the methods that have them:", texts
+
+
 if __name__ == "__main__":
-    command.run(main, "python -m train.stylize")
+    command.run(main, "python -m train.stylize", fields=_fields)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,17 +11,18 @@ from PIL import Image
 
 from toolkit.core.files import make_folder
 from toolkit.core.keyed import key63
-from toolkit.store.selection import Selection
 from toolkit.stream.assemble import Assembler
 from toolkit.stream.batch import Batch
-from toolkit.stream.mix import Mix
+from toolkit.stream.mix import Mix, parse_mix
 from toolkit.stream.schedule import Want
 from train.config import RunConfig
+from train.data import Data
 from train.log import RunLog
 from train.loop import StepResult
-from train.methods.api import Method, StylizeRequest
+from train.methods import stylize_defaults
+from train.methods.api import Method
 from train.numerics import Numerics
-from train.runs import RunFolder
+from train.runs import RunFolder, needs_of
 from train.speed import memory_bytes
 
 
@@ -28,8 +30,7 @@ class Watch:
     """Logs a run's steps, and now and then the held-out loss and a grid of pictures.
 
     Args:
-        settings, folder, method, numerics: of the run.
-        validation: the samples to watch.
+        settings, folder, method, numerics, data: of the run.
         first: finished steps; at 0 the untrained state is looked at too.
     """
 
@@ -39,20 +40,23 @@ class Watch:
         folder: RunFolder,
         method: Method,
         numerics: Numerics,
-        validation: Selection,
+        data: Data,
         first: int,
     ):
         self._config, self._total = settings.sample, settings.steps
         self._method, self._samples = method, make_folder(folder.samples)
         self._log = RunLog(folder.log, folder.path / "tensorboard", first, settings.wandb)
-        size, seed, device = method.needs().size, settings.seed, settings.device
-        held_out = fixed_batch(validation, self._config.eval_size, size, seed, "eval")
-        pairs = fixed_batch(validation, self._config.num_pairs, size, seed, "grid")
+        needs, device = needs_of(settings), settings.device
+        held_out = fixed_batch(data, settings, needs.roles, "eval", self._config.eval_size)
+        main = Data(data.selections, data.validation[:1], data.features)
+        roles = tuple(dict.fromkeys((*needs.roles, *needs.inputs)))
+        pairs = fixed_batch(main, settings, roles, "grid", self._config.num_pairs)
         prompts = [text.strip() for text in self._config.sample_prompts.split(";") if text.strip()]
         if prompts:
             pairs = replace(pairs, captions=tuple(islice(cycle(prompts), len(pairs))))
         self.held_out, self._pairs = held_out.to(device), pairs.to(device)
         self._numerics = numerics
+        self._how = replace(stylize_defaults(settings.method), steps=self._config.steps)
         if first == 0:
             self._look(0)
 
@@ -75,66 +79,60 @@ class Watch:
         if step % self._config.eval_every == 0 or last:
             with self._numerics.autocast():
                 loss = batch_loss(self._method, self.held_out)
-            self._log.write(step, eval_loss=loss)
+            self._log.write(step, **loss)
         if step % self._config.sample_every == 0 or last:
             with self._numerics.autocast():
-                grid = picture_grid(self._method, self._pairs, self._config.steps)
+                names, grid = picture_grid(self._method, self._pairs, self._how)
             save_picture(self._samples / f"step-{step:06d}.png", grid, zoom=2)
-            self._log.picture(step, "content, style, target, output", grid)
+            self._log.picture(step, names, grid)
 
 
-def fixed_batch(selection: Selection, count: int, size: int, seed: int, purpose: str) -> Batch:
-    """`count` samples of a selection, drawn once by key: the same whenever a run is watched."""
-    name = selection.name
-    mix = Mix({name: len(selection)}, {name: 1}, key63(purpose, seed))
-    place = mix.at(np.arange(min(count, len(selection))))
-    assembler = Assembler([selection], size)
+def fixed_batch(
+    data: Data, settings: RunConfig, roles: tuple[str, ...], purpose: str, count: int
+) -> Batch:
+    """`count` held-out samples in the mix of the run, drawn once by key: the same whenever a run is
+    watched."""
+    weights = parse_mix(settings.data.mix)
+    mix = {selection.name: weights[selection.name] for selection in data.validation}
+    sizes = {selection.name: len(selection) for selection in data.validation}
+    size = max(needs_of(settings).size, 1)
+    place = Mix(sizes, mix, key63(purpose, settings.seed)).at(
+        np.arange(min(count, sum(sizes.values())))
+    )
+    assembler = Assembler(data.validation, size, roles, features=data.features)
     try:
         return assembler.assemble(
-            [Want(0, int(r), int(s)) for r, s in zip(place.row, place.seed, strict=True)]
+            [
+                Want(int(source), int(row), int(seed))
+                for source, row, seed in zip(place.source, place.row, place.seed, strict=True)
+            ]
         )
     finally:
         assembler.close()
 
 
-def request_for(
-    batch: Batch, steps: int, guidance: float = 1, strength: float = 1
-) -> StylizeRequest:
-    """The stylisation that a batch of contents and styles asks for, noise from its seeds."""
-    style = batch.images.get("style")
-    content = batch.images["content"].floats()
-    return StylizeRequest(
-        content=content,
-        style=None if style is None else style.floats(),
-        has_style=torch.zeros(len(batch), dtype=torch.bool) if style is None else style.present,
-        captions=batch.captions,
-        seeds=batch.sample_seed,
-        steps=steps,
-        guidance=guidance,
-        strength=strength,
-    )
-
-
 @torch.no_grad()
-def batch_loss(method: Method, batch: Batch) -> float:
-    """Mean loss of a fixed batch: its times and noise come from its seeds, so they are fixed."""
+def batch_loss(method: Method, batch: Batch) -> dict[str, float]:
+    """Mean loss of a fixed batch, `eval_loss`, and of each of its tasks, `eval_loss/task`: times
+    and noise come from its seeds, so they are fixed."""
     method.module().eval()
-    loss = method.training_loss(batch).per_sample.mean().item()
+    losses = method.training_loss(batch).per_sample.float().cpu()
     method.module().train()
-    return loss
+    found = {"eval_loss": losses.mean().item()}
+    task = batch.task.cpu()
+    for index, name in enumerate(batch.tasks):
+        if (task == index).any() and len(batch.tasks) > 1:
+            found[f"eval_loss/{name}"] = losses[task == index].mean().item()
+    return found
 
 
-def picture_grid(method: Method, batch: Batch, steps: int) -> np.ndarray:
-    """uint8 [H,W,3]: one row per sample with content, style, target and the run's own picture."""
+def picture_grid(method: Method, batch: Batch, how: Any) -> tuple[str, np.ndarray]:
+    """Names of the columns, and uint8 [H,W,3]: a row for each sample."""
     method.module().eval()
-    made = method.stylize(request_for(batch, steps)).cpu()
+    columns = method.columns(batch, how)
     method.module().train()
-    columns = [images.floats() for images in batch.images.values()]
-    order = [
-        list(batch.images).index(r) for r in ("content", "style", "target") if r in batch.images
-    ]
-    rows = torch.cat([*(columns[i] for i in order), made], dim=3)
-    return to_uint8(torch.cat(list(rows), dim=1))
+    rows = torch.cat([column.cpu() for column in columns.values()], dim=3)
+    return ", ".join(columns), to_uint8(torch.cat(list(rows), dim=1))
 
 
 def to_uint8(pixels: torch.Tensor) -> np.ndarray:

@@ -2,42 +2,66 @@
 
 import copy
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from toolkit.core.config import load_toml, resolve
 from toolkit.core.errors import UserError
 from toolkit.store.layout import Layout
-from toolkit.store.selection import select
 from toolkit.stream.batch import Batch, ImageSet
 from toolkit.stream.loader import Loader
+from toolkit.stream.mix import parse_mix
+from train.config import RunConfig
+from train.data import facts_of_data, open_data
 from train.loop import backward
-from train.methods import default_method_config, load_method, method_names, preset_path
+from train.methods import (
+    default_method_config,
+    load_method,
+    method_names,
+    preset_path,
+    stylize_defaults,
+)
+from train.methods.api import Method
+from train.methods.needs import Needs
 from train.numerics import enable_gradient_checkpointing, open_numerics
-from train.runs import build_method, default_config
-from train.watch import request_for
-
-NAMES = method_names()
+from train.runs import build_method, needs_of, settled
+from train.settings import fresh_config
 
 
-def smoke(name: str):
-    settings = resolve(default_config(name), load_toml(preset_path(name, "smoke")), "smoke")
-    return dataclasses.replace(settings, threads=1)
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A method as its smoke preset has it on the sample data. batch: eight samples of the preset's
+    mix, with what trains the method and what it makes pictures from."""
+
+    settings: RunConfig
+    batch: Batch
+
+    @property
+    def needs(self) -> Needs:
+        return needs_of(self.settings)
+
+    def build(self, seed: int = 0) -> Method:
+        method: Method = build_method(dataclasses.replace(self.settings, seed=seed))
+        return method
+
+    def how(self, steps: int) -> Any:
+        return dataclasses.replace(stylize_defaults(self.settings.method), steps=steps)
 
 
-@pytest.fixture(scope="module")
-def batch(sample_data: Layout, tmp_path_factory) -> Batch:
-    """Six samples of main and two of fill50k, at the size of the smoke presets."""
-    cache = tmp_path_factory.mktemp("cache")
-    selections = [
-        select("main", "teacher", ["split = 'train'"], sample_data, cache),
-        select("fill50k", "fill50k", ["split = 'train'"], sample_data, cache),
-    ]
-    needs = build_method(smoke(NAMES[0])).needs()
-    loader = Loader(selections, {"main": 3, "fill50k": 1}, 8, needs.size, seed=1, workers=0)
-    return next(iter(loader))
+@pytest.fixture(scope="module", params=method_names())
+def case(request: pytest.FixtureRequest, sample_data: Layout) -> Case:
+    settings = fresh_config(request.param, "smoke", {"threads": "1"})
+    needs = needs_of(settings)
+    data = open_data(settings.data, needs, sample_data)
+    settings = settled(settings, facts_of_data(data))
+    roles = tuple(dict.fromkeys((*needs.roles, *needs.inputs)))
+    loader = Loader(
+        data.selections, parse_mix(settings.data.mix), 8, needs.size, seed=1, workers=0,
+        roles=roles, features=data.features,
+    )  # fmt: skip
+    return Case(settings, next(iter(loader)))
 
 
 def part(batch: Batch, index: list[int]) -> Batch:
@@ -58,6 +82,7 @@ def part(batch: Batch, index: list[int]) -> Batch:
         style_names=tuple(batch.style_names[i] for i in index),
         weights=batch.weights[index],
         sample_seed=batch.sample_seed[index],
+        features={name: (v[index], m[index]) for name, (v, m) in batch.features.items()},
     )
 
 
@@ -70,50 +95,46 @@ def opened(method):
     return method
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_groups_hold_each_trainable_parameter_once(name: str) -> None:
-    method = build_method(smoke(name))
+def test_groups_hold_each_trainable_parameter_once(case: Case) -> None:
+    method = case.build()
     grouped = [id(p) for group in method.param_groups() for p in group["params"]]
     trainable = [id(p) for p in method.module().parameters() if p.requires_grad]
     assert sorted(grouped) == sorted(trainable)
     assert grouped
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_equal_seeds_build_equal_weights_and_leave_the_global_generator(name: str) -> None:
+def test_equal_seeds_build_equal_weights_and_leave_the_global_generator(case: Case) -> None:
     before = torch.get_rng_state()
-    first, second = (build_method(smoke(name)).trainable_state() for _ in range(2))
+    first, second = (case.build().trainable_state() for _ in range(2))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(first[key], second[key]) for key in first)
-    other = build_method(dataclasses.replace(smoke(name), seed=5)).trainable_state()
+    other = case.build(5).trainable_state()
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_samples_loss_does_not_depend_on_the_batch(name: str, batch: Batch) -> None:
-    method = opened(build_method(smoke(name)))
+def test_a_samples_loss_does_not_depend_on_the_batch(case: Case) -> None:
+    method = opened(case.build())
     with torch.no_grad():
-        whole = method.training_loss(batch).per_sample
+        whole = method.training_loss(case.batch).per_sample
         order = [5, 0, 7, 2]
-        some = method.training_loss(part(batch, order)).per_sample
-        alone = torch.cat([method.training_loss(part(batch, [i])).per_sample for i in order])
-    assert whole.shape == (len(batch),)
+        some = method.training_loss(part(case.batch, order)).per_sample
+        alone = torch.cat([method.training_loss(part(case.batch, [i])).per_sample for i in order])
+    assert whole.shape == (len(case.batch),)
     torch.testing.assert_close(some, whole[order], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(alone, whole[order], rtol=1e-4, atol=1e-5)
-    assert len(set(whole.tolist())) == len(batch)
+    assert len(set(whole.tolist())) == len(case.batch)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_accumulated_gradients_are_those_of_the_batch(name: str, batch: Batch) -> None:
+def test_accumulated_gradients_are_those_of_the_batch(case: Case) -> None:
     """Two of eight samples weigh more; parts of three and two samples, of both tasks."""
-    uneven = dataclasses.replace(batch, weights=torch.tensor([1.0, 3, 1, 1, 2, 1, 1, 1]))
+    uneven = dataclasses.replace(case.batch, weights=torch.tensor([1.0, 3, 1, 1, 2, 1, 1, 1]))
     found = []
     for parts, recompute in ((1, False), (3, False), (8, False), (1, True)):
-        method = opened(build_method(smoke(name)))
+        method = opened(case.build())
         method.module().train()
         if recompute:
             enable_gradient_checkpointing(method.module())
-        losses = backward(method, uneven, open_numerics(smoke(name)), parts)
+        losses = backward(method, uneven, open_numerics(case.settings), parts)
         grads = {n: p.grad for n, p in method.module().named_parameters() if p.grad is not None}
         found.append((losses, grads))
     (whole, expected), *others = found
@@ -125,11 +146,10 @@ def test_accumulated_gradients_are_those_of_the_batch(name: str, batch: Batch) -
             torch.testing.assert_close(grad, expected[key], rtol=1e-3, atol=1e-5 * largest)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_overfits_one_batch(name: str, batch: Batch) -> None:
-    method = build_method(smoke(name))
+def test_overfits_one_batch(case: Case) -> None:
+    method = case.build()
     optimizer = torch.optim.AdamW(method.param_groups(), lr=1e-3)
-    few = part(batch, [0, 1, 2, 3])
+    few = part(case.batch, [0, 1, 2, 3])
     losses = []
     for _ in range(30):
         loss = method.training_loss(few).per_sample.mean()
@@ -140,14 +160,13 @@ def test_overfits_one_batch(name: str, batch: Batch) -> None:
     assert losses[-1] < losses[0] / 2
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_frozen_weights_stay_and_trained_ones_move(name: str, batch: Batch) -> None:
-    method = build_method(smoke(name))
+def test_frozen_weights_stay_and_trained_ones_move(case: Case) -> None:
+    method = case.build()
     before = copy.deepcopy(method.module().state_dict())
     optimizer = torch.optim.SGD(method.param_groups(), lr=1e-2)
     for _ in range(2):  # zero-initialised layers hold gradients back in the first step
         optimizer.zero_grad()
-        method.training_loss(batch).per_sample.mean().backward()
+        method.training_loss(case.batch).per_sample.mean().backward()
         optimizer.step()
     trained = {n for n, p in method.module().named_parameters() if p.requires_grad}
     for key, value in method.module().state_dict().items():
@@ -157,14 +176,13 @@ def test_frozen_weights_stay_and_trained_ones_move(name: str, batch: Batch) -> N
             assert torch.equal(value, before[key]), f"{key} is frozen and moved"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_state_round_trip_and_refusal(name: str, batch: Batch) -> None:
-    method = opened(build_method(smoke(name)))
+def test_state_round_trip_and_refusal(case: Case) -> None:
+    method = opened(case.build())
     state = {key: value.clone() for key, value in method.trainable_state().items()}
-    other = build_method(dataclasses.replace(smoke(name), seed=8))
+    other = case.build(8)
     other.load_trainable_state(state)
     with torch.no_grad():
-        a, b = (m.training_loss(batch).per_sample for m in (method, other))
+        a, b = (m.training_loss(case.batch).per_sample for m in (method, other))
     assert torch.equal(a, b)
     first = next(iter(state))
     with pytest.raises(UserError, match="another network"):
@@ -173,25 +191,39 @@ def test_state_round_trip_and_refusal(name: str, batch: Batch) -> None:
         other.load_trainable_state({**state, first: state[first][None]})
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_stylize_is_finite_seeded_and_independent_of_the_batch(name: str, batch: Batch) -> None:
-    method = opened(build_method(smoke(name)))
+def test_stylize_is_finite_seeded_and_independent_of_the_batch(case: Case) -> None:
+    method, how = opened(case.build()), case.how(3)
     method.module().eval()
-    made = method.stylize(request_for(batch, steps=3))
-    size = method.needs().size
-    assert made.shape == (len(batch), 3, size, size)
+    made = method.stylize(method.request(case.batch, how))
+    assert made.shape == (len(case.batch), 3, case.needs.size, case.needs.size)
     assert torch.isfinite(made).all()
     assert made.abs().max() <= 1
-    assert torch.equal(made, method.stylize(request_for(batch, steps=3)))
-    some = method.stylize(request_for(part(batch, [6, 1]), steps=3))
+    assert torch.equal(made, method.stylize(method.request(case.batch, how)))
+    some = method.stylize(method.request(part(case.batch, [6, 1]), how))
     torch.testing.assert_close(some, made[[6, 1]], rtol=1e-3, atol=1e-4)
-    reseeded = dataclasses.replace(batch, sample_seed=batch.sample_seed + 1)
-    assert not np.allclose(method.stylize(request_for(reseeded, steps=3)), made)
+    if "style" in case.needs.inputs:  # otherwise nothing about it is random
+        reseeded = dataclasses.replace(case.batch, sample_seed=case.batch.sample_seed + 1)
+        assert not np.allclose(method.stylize(method.request(reseeded, how)), made)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_folder_has_readme_smoke_preset_and_docstrings(name: str) -> None:
+def test_columns_have_a_picture_for_each_sample(case: Case) -> None:
+    columns = case.build().columns(case.batch, case.how(1))
+    assert len(columns) > 1
+    for pictures in columns.values():
+        assert pictures.shape == (len(case.batch), 3, case.needs.size, case.needs.size)
+        assert pictures.abs().max() <= 1
+
+
+def test_a_weight_of_another_network_is_refused(case: Case) -> None:
+    state = case.build().trainable_state()
+    with pytest.raises(UserError, match="another network: extra does not match"):
+        case.build().load_trainable_state({**state, "extra": torch.zeros(1)})
+
+
+def test_folder_has_readme_smoke_preset_and_docstrings(case: Case) -> None:
+    name = case.settings.method
     folder = preset_path(name, "smoke").parent.parent
     assert (folder / "README.md").read_text("utf-8").strip()
     assert load_method(name).Method.__doc__
     assert type(default_method_config(name)).__doc__
+    assert type(stylize_defaults(name)).__doc__

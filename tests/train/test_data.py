@@ -7,16 +7,13 @@ from typing import Any
 import pytest
 
 from toolkit.core.errors import UserError
+from toolkit.encode import main as encode
 from toolkit.store.layout import Layout
-from train.data import open_loader, select_data
+from train.data import facts_of_data, open_data, open_loader
+from train.methods.needs import Feature, Needs
 from train.settings import fresh_config
 
-
-class Needs:
-    """A method that reads contents and styles of 16 pixels."""
-
-    roles = ("target", "content", "style")
-    size = 16
+NEEDS = Needs(("target", "content", "style"), 16)
 
 
 def settings(**data: Any) -> Any:
@@ -27,8 +24,8 @@ def settings(**data: Any) -> Any:
 
 
 def batches(config: Any, layout: Layout, count: int = 9) -> list[Any]:
-    selections, _ = select_data(config.data, layout)
-    with open_loader(config, selections, Needs, layout) as loader:
+    data = open_data(config.data, NEEDS, layout)
+    with open_loader(config, data, NEEDS, layout) as loader:
         return list(itertools.islice(loader, count))
 
 
@@ -56,15 +53,15 @@ def test_style_partners_are_drawn_from_the_pool(
 
 def test_a_state_of_other_partners_is_refused(triplets: Layout) -> None:
     plain = settings()
-    selections, _ = select_data(plain.data, triplets)
-    with open_loader(plain, selections, Needs, triplets) as loader:
+    data = open_data(plain.data, NEEDS, triplets)
+    with open_loader(plain, data, NEEDS, triplets) as loader:
         state = loader.state_dict()
-    with open_loader(settings(style_partner="random"), selections, Needs, triplets) as other:
+    with open_loader(settings(style_partner="random"), data, NEEDS, triplets) as other:
         with pytest.raises(UserError, match="cannot resume the data stream: partners was None"):
             other.load_state_dict(state)
         drawn = other.state_dict()
     with (
-        open_loader(plain, selections, Needs, triplets) as loader,
+        open_loader(plain, data, NEEDS, triplets) as loader,
         pytest.raises(UserError, match="cannot resume the data stream: partners was"),
     ):
         loader.load_state_dict(drawn)
@@ -75,3 +72,27 @@ def test_a_pool_that_is_not_there_is_one_line(triplets: Layout) -> None:
         batches(settings(style_partner="random", style_pool="wikiart"), triplets)
     with pytest.raises(UserError, match="no picture of the pool style_pool has a known style"):
         batches(settings(style_partner="same_style", style_pool="photos"), triplets)
+
+
+def test_stored_tensors_come_with_the_batches_and_settle_the_configuration(
+    triplets: Layout,
+) -> None:
+    needs = Needs((), 0, (Feature("x1", "target", "tiny"),), inputs=("target",))
+    config = settings(main="photos", mix="main:1,paintings:1")
+    with pytest.raises(UserError, match="has no sidecar tiny: make it with"):
+        open_data(config.data, needs, triplets)
+    encode(
+        "dataset='photos' or dataset='paintings'", encoder="haar", target_size=16, sidecar="tiny",
+        shards=triplets.shards, manifests=triplets.manifests,
+    )  # fmt: skip
+    data = open_data(config.data, needs, triplets)
+    facts = facts_of_data(data)
+    assert facts.features["x1"].encoder["encoder"] == "haar"
+    assert facts.features["x1"].shape == (192, 2, 2)
+    assert set(facts.styles) == {"main", "paintings"}
+    assert all(facts.styles["paintings"])
+    with open_loader(config, data, needs, triplets) as loader:
+        batch = next(iter(loader))
+    assert not batch.images
+    assert batch.features["x1"][0].shape == (6, 192, 2, 2)
+    assert (batch.task == 0).sum() == 3

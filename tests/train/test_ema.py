@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tests.train.test_run import Train, fresh, last_weights, train
+from train import stylize
 from train.averages import Averages, reconstruct
 from train.config import EmaConfig
 from train.ema import main
@@ -64,9 +65,8 @@ def test_the_command_makes_a_checkpoint_that_pictures_are_made_from(
     for name, tensor in found.items():
         expected = (parts[0][name] + 2 * parts[1][name] + 4 * parts[2][name]) / 7
         torch.testing.assert_close(tensor, expected)
-    from train.stylize import main as stylize
-
-    made_of = call(stylize, run, f"--checkpoint={made}", "--steps=1", "--limit=1", sample_data)
+    flags = [run, f"--checkpoint={made}", "--steps=1", "--limit=1"]
+    made_of = call(stylize.main, *flags, sample_data, fields=stylize._fields)
     assert made_of.code == 0, made_of.err
 
 

@@ -13,7 +13,7 @@ from toolkit.store.layout import Layout
 from toolkit.store.manifest import read_manifest
 from toolkit.store.samples import SampleReader
 from toolkit.store.selection import Selection, select
-from train.methods import preset_path
+from train.methods import config_module, preset_path
 from train.methods.api import Method
 from train.pictures import StylizedSource, StylizeSettings
 from train.runs import build_method, default_config
@@ -33,6 +33,11 @@ def selection(sample_data: Layout, tmp_path_factory) -> Selection:
     return select("stylize", "teacher", where, sample_data, tmp_path_factory.mktemp("cache"))
 
 
+def chosen(steps: int, **others: int) -> StylizeSettings:
+    module = config_module("style_adapter")
+    return StylizeSettings(module.Stylize(steps), module.needs(module.Config()), **others)
+
+
 def packed(
     method: Method, selection: Selection, root: Path, settings: StylizeSettings, **identity: str
 ) -> tuple[list[np.ndarray], int]:
@@ -49,7 +54,7 @@ def packed(
 def test_batches_change_nothing_and_seeds_do(
     method: Method, selection: Selection, tmp_path: Path
 ) -> None:
-    settings = StylizeSettings(steps=2, batch_size=3)
+    settings = chosen(2, batch_size=3)
     first, made = packed(method, selection, tmp_path / "a", settings)
     assert made >= len(first) == len(selection)
     other, _ = packed(
@@ -63,7 +68,7 @@ def test_batches_change_nothing_and_seeds_do(
 def test_the_same_again_makes_nothing_and_other_weights_make_all(
     method: Method, selection: Selection, tmp_path: Path
 ) -> None:
-    settings = StylizeSettings(steps=1)
+    settings = chosen(1)
     _, made = packed(method, selection, tmp_path, settings, weights="a")
     assert made
     _, again = packed(method, selection, tmp_path, settings, weights="a")

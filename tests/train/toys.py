@@ -7,13 +7,14 @@ import torch
 from torch import nn
 
 from toolkit.stream.batch import Batch
-from train.methods.api import LossOut, Needs
+from train.methods.api import LossOut
+from train.methods.base import Base
 from train.parts.noise import normal, sample_generators
 
 WIDTH = 6
 
 
-class Toy:
+class Toy(Base):
     """Learns to predict each sample's own noise, from it. `body` may be frozen."""
 
     def __init__(self, seed: int = 0, net: nn.Module | None = None):
@@ -21,9 +22,6 @@ class Toy:
         self.net = net or nn.Sequential(
             nn.Sequential(nn.Linear(WIDTH, 16), nn.LayerNorm(16)), nn.GELU(), nn.Linear(16, WIDTH)
         )
-
-    def needs(self) -> Needs:
-        return Needs(("target",), 8)
 
     def module(self) -> nn.Module:
         return self.net

@@ -23,7 +23,7 @@ from toolkit.core.errors import UserError, one_line
 
 _FEW = 8  # flags that are worth listing
 Command = Callable[..., None]
-Fields = Callable[[list[str]], tuple[str, Mapping[str, str]]]
+Fields = Callable[[list[str], Mapping[str, str]], tuple[str, Mapping[str, str]]]
 
 
 def run(
@@ -38,8 +38,8 @@ def run(
         command: the function to call, or sub-command names with their functions.
         name: how the program is started, for example `python -m toolkit.query`.
         argv: arguments; those of the process by default.
-        fields: for a command that takes dotted flags: called with the positional arguments, it
-            returns a title and the dotted names with their help.
+        fields: for a command that takes further flags, also dotted ones: called with the
+            positional arguments and the flags, it returns a title and the names with their help.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -87,8 +87,8 @@ def _dispatch(
         name, command, args = f"{name} {args[0]}", chosen, args[1:]
     flags_help = {"--help", "-h"}
     if flags_help.intersection(args):
-        positional = [arg for arg in args if not arg.startswith("-")]
-        print(_help(command, name) + (_fields_help(fields(positional)) if fields else ""))
+        given = _split([arg for arg in args if arg not in flags_help], {})
+        print(_help(command, name) + (_fields_help(fields(*given)) if fields else ""))
         return
     _call(command, args, name, fields)
 
@@ -124,7 +124,7 @@ def _bind(
             raise UserError(f"{flag} is given twice: as an argument and as --{flag}")
         name_of = flag
         if flag not in parameters:
-            dotted = list(fields(positional)[1]) if fields else []
+            dotted = list(fields(positional, flags)[1]) if fields else []
             by_leaf = [field for field in dotted if field.rpartition(".")[2] == flag]
             if flag not in dotted and len(by_leaf) == 1:  # --save_interval, --clip_grad_norm
                 name_of = by_leaf[0]

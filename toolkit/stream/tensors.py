@@ -9,7 +9,7 @@ import torch
 
 from toolkit.core.errors import UserError
 from toolkit.store.selection import Selection
-from toolkit.store.tensors import read_empty, read_recipe
+from toolkit.store.tensors import Recipe, read_empty, read_recipe
 from toolkit.stream.augment import Augment
 from toolkit.stream.coalesce import Piece
 from toolkit.stream.tensor_index import open_index, used_shards
@@ -72,6 +72,16 @@ class TensorReader:
                     f"{lacking} of {count} samples of {selection.name} are not in the sidecar "
                     f"{sidecar}: encode a wider query, what is there stays"
                 )
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the sidecar was made."""
+        return self._recipe
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one tensor; where they are ragged, of the longest."""
+        return self._index.shape
 
     @property
     def identity(self) -> Mapping[str, Any]:

@@ -30,9 +30,19 @@ def load_method(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{check_method(name)}.method")
 
 
+def config_module(name: str) -> ModuleType:
+    """A method's `config.py`, which loads nothing heavy: see `train.methods.needs`."""
+    return importlib.import_module(f"{__name__}.{check_method(name)}.config")
+
+
 def default_method_config(name: str) -> Any:
-    """A method's own settings, from its `config.py`, which loads nothing heavy."""
-    return importlib.import_module(f"{__name__}.{check_method(name)}.config").Config()
+    """A method's own settings."""
+    return config_module(name).Config()
+
+
+def stylize_defaults(name: str) -> Any:
+    """How a method makes pictures unless it is told otherwise."""
+    return config_module(name).Stylize()
 
 
 def preset_path(method: str, preset: str) -> Path:

@@ -1,22 +1,12 @@
 """What a training method is to the loop, to the commands and to the evaluator."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
 from toolkit.stream.batch import Batch
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What a method wants from the loader. roles: of target, content, style; size: pixels a side;
-    features: names of stored features (latents, tokens), none yet."""
-
-    roles: tuple[str, ...]
-    size: int
-    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,30 +23,27 @@ class StylizeRequest:
 
     content, style: float [N,3,S,S] in [-1,1]; style None where the method takes none.
     has_style: bool [N]. captions: N texts. seeds: int64 [N], of the noise.
-    steps: solver steps. guidance: classifier-free guidance weight, 1 for none.
-    strength: of the style, 1 as trained, 0 without.
+    how: the method's `Stylize`, see `train.methods.needs`.
+    labels: the style that each content is of, None where unknown.
+    latents: what the contents are encoded as, in their place.
     """
 
-    content: torch.Tensor
+    content: torch.Tensor | None
     style: torch.Tensor | None
     has_style: torch.Tensor
     captions: tuple[str, ...]
     seeds: torch.Tensor
-    steps: int
-    guidance: float = 1.0
-    strength: float = 1.0
+    how: Any
+    labels: tuple[str | None, ...] = ()
+    latents: torch.Tensor | None = None
 
 
 class Method(Protocol):
-    """One training method.
+    """One training method; `train.methods.base.Base` has what most share.
 
     All noise and time in `training_loss` is drawn from `batch.sample_seed`, so the loss of a sample
     does not depend on the batch's layout, on ranks or on workers.
     """
-
-    def needs(self) -> Needs:
-        """What the loader has to deliver."""
-        ...
 
     def module(self) -> torch.nn.Module:
         """The module that holds every weight, frozen ones included; moved to the device. Calling it
@@ -67,12 +54,30 @@ class Method(Protocol):
         """Optimiser groups: `params`, `name`, and `lr_scale` relative to the run's rate."""
         ...
 
+    def calibrate(self, batches: Iterator[Batch]) -> None:
+        """Looks at the first samples of a new run's stream before its first step, at as many as it
+        needs."""
+        ...
+
+    def prepare(self, batch: Batch) -> Batch:
+        """What has to see a whole batch, before it is worked through in parts; on the CPU."""
+        ...
+
     def training_loss(self, batch: Batch) -> LossOut:
         """The loss of each sample of a batch."""
         ...
 
     def stylize(self, request: StylizeRequest) -> torch.Tensor:
         """Pictures, float [N,3,S,S] in [-1,1]; equal seeds give equal pictures."""
+        ...
+
+    def request(self, batch: Batch, how: Any) -> StylizeRequest:
+        """What to make from a batch with the roles of `Needs.inputs`."""
+        ...
+
+    def columns(self, batch: Batch, how: Any) -> dict[str, torch.Tensor]:
+        """Named columns of pictures, float [N,3,S,S] in [-1,1], a row for each sample: what the run
+        can do by now. The batch has what trains it and what `Needs.inputs` asks for."""
         ...
 
     def trainable_state(self) -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -316,7 +316,7 @@ def test_a_reader_that_goes_away_is_no_error(script: Path, lines: int) -> None:
     assert started.wait() == 141
 
 
-def fields(positional: list[str]) -> tuple[str, dict[str, str]]:
+def fields(positional: list[str], flags: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """Dotted flags of a program, for whatever method is given."""
     return f"fields of {positional}:", {"optim.lr": "--optim.lr=1", "data.mix": "--data.mix=a:1"}
 
@@ -338,7 +338,7 @@ def test_dotted_flags_are_listed_and_arrive_as_text(capsys: pytest.CaptureFixtur
 
 
 def test_the_last_part_of_two_flags_is_none(capsys: pytest.CaptureFixture[str]) -> None:
-    def two(positional: list[str]) -> tuple[str, dict[str, str]]:
+    def two(positional: list[str], flags: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         return "fields:", {"optim.steps_of": "", "sample.size": "", "data.size": ""}
 
     with pytest.raises(SystemExit):

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from train.methods.needs import Needs
+
 
 @dataclass(frozen=True)
 class NetConfig:
@@ -36,3 +38,18 @@ class Config:
     net: NetConfig = field(default_factory=NetConfig)
     style_dropout: float = 0.05
     time_floor: float = 0.2
+
+
+@dataclass(frozen=True)
+class Stylize:
+    """How pictures are made. steps: of the solver; guidance: classifier-free guidance weight, 1 is
+    none; strength: of the style, 0 is none, 1 as trained."""
+
+    steps: int = 10
+    guidance: float = 1.0
+    strength: float = 1.0
+
+
+def needs(config: Config) -> Needs:
+    """Triplets of target, content and style."""
+    return Needs(("target", "content", "style"), config.net.image_size)

@@ -1,23 +1,23 @@
 """The method `style_adapter`: learns a teacher's style-transfer targets from a style reference."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from toolkit.core.errors import UserError
 from toolkit.stream.batch import Batch
-from train.methods.api import LossOut, Needs, StylizeRequest
-from train.methods.style_adapter.config import Config
+from train.methods.api import LossOut, StylizeRequest
+from train.methods.base import Base
+from train.methods.style_adapter.config import Config, Stylize
 from train.methods.style_adapter.net import Net
 from train.parts.flow import interpolate, velocity_from_data, velocity_loss
 from train.parts.noise import normal, sample_generators, uniform
 from train.parts.samplers import euler
 
 
-class Method:
+class Method(Base):
     """Trains backbone, adapter, gates and encoders together: there is no pretrained backbone of
-    this size to freeze. Follows `train.methods.api.Method`."""
+    this size to freeze."""
 
     def __init__(self, config: Config, seed: int):
         self.config = config
@@ -25,10 +25,6 @@ class Method:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.net = Net(config.net)
-
-    def needs(self) -> Needs:
-        """Triplets of target, content and style."""
-        return Needs(("target", "content", "style"), self.config.net.image_size)
 
     def module(self) -> torch.nn.Module:
         """The whole network."""
@@ -74,37 +70,26 @@ class Method:
     @torch.no_grad()
     def stylize(self, request: StylizeRequest) -> torch.Tensor:
         """Solves the flow from noise to a picture, given content and style."""
+        how: Stylize = request.how
+        if request.content is None:
+            raise UserError("style_adapter works on pictures: give --content one")
         content = self.net.structure(request.content)
         style = request.style if request.style is not None else torch.zeros_like(request.content)
         tokens = self.net.style(self.net.encode(style))
-        strength = request.has_style.to(content).clone() * request.strength
+        strength = request.has_style.to(content).clone() * how.strength
         text = self.net.text(request.captions)
 
         def velocity(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
             styled = self.net(x, t, content, text, tokens, strength)
-            if request.guidance != 1:
+            if how.guidance != 1:
                 plain = self.net(x, t, content, text, tokens, torch.zeros_like(strength))
-                styled = plain + request.guidance * (styled - plain)
+                styled = plain + how.guidance * (styled - plain)
             return velocity_from_data(styled, x, t)
 
         noise = normal(sample_generators(request.seeds), content.shape[1:], content.device)
-        return self.net.decode(euler(velocity, noise, request.steps)).clamp(-1, 1)
+        return self.net.decode(euler(velocity, noise, how.steps)).clamp(-1, 1)
 
     def trainable_state(self) -> dict[str, torch.Tensor]:
         """All weights; the adapter's are stored once, under the transformer."""
         state = self.net.state_dict()
         return {k: v.detach() for k, v in state.items() if not k.startswith("adapter.")}
-
-    def load_trainable_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Puts the weights back, strictly."""
-        own = self.trainable_state()
-        if own.keys() != state.keys():
-            odd = sorted(own.keys() ^ state.keys())[0]
-            raise UserError(f"the checkpoint is of another network: {odd} does not match")
-        for name, tensor in state.items():
-            if own[name].shape != tensor.shape:
-                raise UserError(
-                    f"the checkpoint is of another network: {name} is {tuple(tensor.shape)}, "
-                    f"expected {tuple(own[name].shape)}"
-                )
-        self.net.load_state_dict(dict(state), strict=False)

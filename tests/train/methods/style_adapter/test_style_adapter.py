@@ -8,7 +8,7 @@ import torch
 from toolkit.core.config import load_toml, resolve
 from train.methods import preset_path
 from train.methods.api import StylizeRequest
-from train.methods.style_adapter.config import NetConfig
+from train.methods.style_adapter.config import NetConfig, Stylize
 from train.methods.style_adapter.method import Method
 from train.methods.style_adapter.net import Net
 from train.methods.style_adapter.words import HashedWords
@@ -129,11 +129,12 @@ def test_guidance_one_is_none_and_more_moves_away_from_the_plain_prediction() ->
     method: Method = build_method(config)
     request = StylizeRequest(
         content=STYLES[0], style=STYLES[1], has_style=torch.ones(2, dtype=torch.bool),
-        captions=("", ""), seeds=torch.tensor([1, 2]), steps=2,
+        captions=("", ""), seeds=torch.tensor([1, 2]), how=Stylize(steps=2),
     )  # fmt: skip
 
     def made(**changes) -> torch.Tensor:
-        return method.stylize(dataclasses.replace(request, **changes))
+        how = dataclasses.replace(request.how, **changes)
+        return method.stylize(dataclasses.replace(request, how=how))
 
     plain, styled, guided = made(strength=0.0), made(), made(guidance=3.0)
     assert torch.equal(made(guidance=0.0), plain)

@@ -1,0 +1,58 @@
+"""What a method wants from the data, and what the data tell a method; without torch.
+
+A method's `config.py` has
+
+    Config                     the method's settings, a frozen dataclass
+    Stylize                    how it makes pictures, a frozen dataclass with a field `steps`
+    needs(config) -> Needs
+    settle(config, data) -> Config    optional: fills in what the data decide
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A stored tensor that comes with each sample. name: in batches; role: of the picture that it
+    belongs to; sidecar: where it lies; output: of the sidecar, its first otherwise."""
+
+    name: str
+    role: str
+    sidecar: str
+    output: str | None = None
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method wants from the loader.
+
+    roles: of target, content, style, whose pictures are decoded for training; size: pixels a side;
+    features: stored tensors; inputs: the roles that pictures are made from, `target` standing for
+    the sample's own picture.
+    """
+
+    roles: tuple[str, ...]
+    size: int
+    features: tuple[Feature, ...] = ()
+    inputs: tuple[str, ...] = ("content", "style")
+
+
+@dataclass(frozen=True)
+class FeatureFacts:
+    """What is known of a feature. encoder: identity of what made it; settings: of its sidecar;
+    shape: of one tensor."""
+
+    encoder: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What the data of a run are. styles: by task, the styles that its samples name, None where
+    some name none; features: by name."""
+
+    styles: Mapping[str, tuple[str | None, ...]]
+    features: Mapping[str, FeatureFacts] = field(default_factory=dict)
