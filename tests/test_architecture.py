@@ -106,8 +106,17 @@ def test_the_loop_names_no_method() -> None:
         assert not [name for name in names if name in text], file
 
 
-def test_parts_import_torch_only() -> None:
-    allowed = {"torch", "typing", "collections", "itertools", "math", "dataclasses", "train"}
+def test_parts_import_torch_and_scipy_only() -> None:
+    allowed = {
+        "torch",
+        "scipy",
+        "typing",
+        "collections",
+        "itertools",
+        "math",
+        "dataclasses",
+        "train",
+    }
     for path in (ROOT / "train" / "parts").glob("*.py"):
         assert {name.split(".")[0] for name in imports(path)} <= allowed, path
 

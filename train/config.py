@@ -14,10 +14,14 @@ class DataConfig:
     """What is streamed.
 
     mix: whole-number weights of tasks; `main` is the dataset named by `main`, any other task is
-    the dataset of its own name. where: SQL condition on main, or on the first task without one;
-    split and val_split: the values of the column `split` to train on and to validate on. crop,
-    least_scale, flip, caption_dropout: see toolkit/stream/augment.py. style_partner: the
-    style picture that a sample is shown: the linked one, or one drawn from the dataset style_pool.
+    the dataset of its own name. main: dataset of the main task. where: SQL condition on main, or
+    on the first task without one. split: value of the column `split` to train on. val_split: the
+    one to validate on. batch_size: samples of a step. crop: center, or random squares.
+    least_scale: smallest side of a random square, as a part of the
+    picture's shorter side. flip: share of
+    samples that are mirrored. caption_dropout: share of samples without their caption.
+    style_partner: the style picture that a sample is shown: the linked one, or one drawn from
+    style_pool. style_pool: the dataset to draw from.
     shuffle_block: samples that stay together when they are shuffled, 1 for none. workers: decoding
     threads. prefetch: batches decoded ahead.
     max_bytes: a cap on the bytes in flight, for which fewer batches are decoded ahead.
@@ -49,9 +53,11 @@ class OptimConfig:
 
     optimizer: adamw, or adamw8bit, which keeps its state in 8 bits (bitsandbytes). lr: peak
     learning rate. group_lr: peaks of the method's groups of weights, as gates:1e-2,vectors:0; a
-    group at 0 is frozen. schedule: what follows the warm-up: constant, or cosine down to 0.
-    clip_grad_norm: largest gradient norm, 0 for no limit. gradient_accumulation_steps: parts in
-    which a batch is worked through, for less memory; data.batch_size is the whole batch.
+    group at 0 is frozen. weight_decay: decoupled. beta1, beta2: decay of the moments. eps: added
+    to their root. warmup_steps: of the linear rise to the peak. schedule: what follows the
+    warm-up: constant, or cosine down to 0. clip_grad_norm: largest gradient norm, 0 for no limit.
+    gradient_accumulation_steps: parts in which a batch is worked through, for less memory;
+    data.batch_size is the whole batch.
     gradient_checkpointing: recomputes activations instead of keeping them.
     """
 
@@ -72,7 +78,7 @@ class OptimConfig:
 @dataclass(frozen=True)
 class CheckpointConfig:
     """save_interval: steps between checkpoints. keep: how many of the last ones stay. keep_every:
-    those at multiples of so many steps stay as well, 0 for none."""
+    one is written at each multiple of so many steps and stays as well, 0 for none."""
 
     save_interval: int = 50
     keep: int = 2
@@ -96,9 +102,9 @@ class EmaConfig:
 @dataclass(frozen=True)
 class SampleConfig:
     """Watching the run. sample_every: steps between picture grids. num_pairs: rows of a grid, from
-    the validation split. sample_prompts: their captions instead of their own, with ; between two.
-    steps: solver steps. eval_every: steps between evaluations of the loss on
-    the fixed batch of eval_size validation samples."""
+    the validation split. sample_prompts: their captions instead of their own, with ; between two,
+    given to the rows in turn. steps: solver steps. eval_every: steps between evaluations of the
+    loss on a fixed batch. eval_size: validation samples in it."""
 
     sample_every: int = 100
     num_pairs: int = 6
@@ -110,16 +116,17 @@ class SampleConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run. threads: intra-op threads; bit-identity holds at a fixed number of them, so the
-    number is part of the configuration. precision: of the arithmetic; auto is fp32 on a CPU, bf16
-    or else fp16 on a GPU. deterministic: bit-identity on a GPU too. compile: torch.compile, once
-    its loss was found to be the same. channels_last: memory layout of convolutions. tf32: faster
-    float32 products on a GPU. init_from: weights to begin with: a run, a checkpoint or a
-    .safetensors file. initial_steps: steps that count as done before the first; rate, data and
-    numbering go on from there. memory_limit: share of the machine's, the control group's or the
-    GPU's memory above which the run does less at once, waits, and in the end stops with a
-    checkpoint; 1 for never. wandb: log to Weights & Biases too. method_config: the fields of the
-    method itself."""
+    """One run. method: its name. steps: of the optimiser. seed: of weights, order and noise.
+    threads: intra-op threads; bit-identity holds at a fixed number of them, so the number is part
+    of the configuration. device: cpu, cuda, cuda:1 …. precision: of the arithmetic; auto is fp32
+    on a CPU, bf16 or else fp16 on a GPU. deterministic: bit-identity on a GPU too. compile:
+    torch.compile, once its loss was found to be the same. channels_last: memory layout of
+    convolutions. tf32: faster float32 products on a GPU. init_from: weights to begin with: a run,
+    a checkpoint or a .safetensors file. initial_steps: steps that count as done before the first;
+    rate, data and numbering go on from there. memory_limit: share of the machine's, the control
+    group's or the GPU's memory above which the run does less at once, waits, and in the end stops
+    with a checkpoint; 1 for never. wandb: log to Weights & Biases too. method_config: the fields
+    of the method itself."""
 
     method: str = "style_adapter"
     steps: int = 300
@@ -170,8 +177,10 @@ def check_config(config: RunConfig) -> None:
         )
     if not all(0 < sigma < 0.28 for sigma in config.ema.sigma_rels):
         raise UserError("--ema.sigma_rels: takes numbers above 0 and below 0.28")
-    if config.memory_limit <= 0:
-        raise UserError(f"--memory_limit={config.memory_limit}: takes a share above 0")
+    if not 0 < config.memory_limit <= 1:
+        raise UserError(
+            f"--memory_limit={config.memory_limit}: takes a share above 0, or 1 for no limit"
+        )
     if config.optim.lr <= 0:
         raise UserError(f"--optim.lr={config.optim.lr}: takes a number above 0")
     if config.optim.gradient_accumulation_steps > data.batch_size:

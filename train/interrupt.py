@@ -37,7 +37,7 @@ class Interrupts:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("--resume goes on from the last checkpoint")
         self.received = number
         again = ", once more stops at once" if number == signal.SIGINT else ""
         print(

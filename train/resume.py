@@ -40,7 +40,11 @@ def restore(
         print(f"{folder.path} has no checkpoint yet: it begins anew, as it was configured")
         return begin(settings, parts.method, loader)
     checkpoint = found[-1]
-    state = read_state(checkpoint, settings.method)
+    for odd in sorted(folder.checkpoints.glob("step-*")):
+        if odd not in found and odd.name > checkpoint.name:
+            print(f"{odd} has no state.json and is passed over")
+    optimizer = () if how.restore_optimizer else ("optimizer.safetensors",)
+    state = read_state(checkpoint, settings.method, without=optimizer)
     differ = differences(state.facts, facts)
     if differ and not how.force:
         raise UserError(
@@ -102,6 +106,11 @@ def _weights_of(settings: RunConfig) -> dict[str, torch.Tensor]:
     elif (path / "checkpoints").is_dir():
         chosen = latest_checkpoint(path / "checkpoints")
     else:
-        raise UserError(f"--init_from={path}: name a run, a checkpoint or a .safetensors file")
+        there = (Path("runs") / path / "checkpoints").is_dir()
+        hint = f"; did you mean runs/{path}?" if there else ""
+        raise UserError(
+            f"--init_from={path}: name the folder of a run or of a checkpoint, or a .safetensors "
+            f"file{hint}"
+        )
     read_state(chosen, settings.method)
     return load_weights(chosen)

@@ -71,7 +71,7 @@ def main(
         manifests: folder or URL of the manifests.
     """
     from train.methods import check_method
-    from train.runs import RunFolder, check_run_name, claim, refuse_existing
+    from train.runs import RunFolder, check_run_name, claimed, refuse_existing
     from train.settings import Resume
 
     check_method(method)
@@ -86,8 +86,12 @@ def main(
     changes |= {key: str(value) for key, value in named.items() if value is not None}
     if resume and (overwrite or epochs is not None):
         raise UserError("--resume goes on as it was: leave --overwrite and --epochs away")
-    if limit is not None and (limit < 1 or resume or overwrite):
-        raise UserError(f"--limit={limit}: takes 1 or more, and neither --resume nor --overwrite")
+    if steps is not None and epochs is not None:
+        raise UserError("--steps and --epochs both say how long: keep one")
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit={limit}: takes 1 or more")
+    if limit is not None and (resume or overwrite):
+        raise UserError("--limit keeps nothing: leave --resume and --overwrite away")
     if not resume and (force or no_restore_optimizer):
         raise UserError("--force and --no_restore_optimizer go with --resume")
     busy = f"another process is training the run {folder.path}: wait for it"
@@ -104,11 +108,21 @@ def main(
         built = _build(settings)
         if not there:
             stack.enter_context(held(make_folder(folder.path), busy))
-        if not resume:
-            claim(folder, overwrite)
-            write_atomic(folder.config, to_toml(settings))
         how = Resume(force, not no_restore_optimizer) if resume else None
-        _train(settings, built, folder, data, layout, how, limit)
+        begun = None
+        if not resume:
+            _refuse_own(settings.init_from, folder.path)
+            begun = stack.enter_context(claimed(folder, overwrite))
+            write_atomic(folder.config, to_toml(settings))
+        _train(settings, built, folder, data, layout, how, begun, limit)
+
+
+def _refuse_own(init_from: str, run: Path) -> None:
+    if init_from and Path(init_from).resolve().is_relative_to(run.resolve()):
+        raise UserError(
+            f"--init_from={init_from} lies in the run that --overwrite deletes: choose another "
+            "--name"
+        )
 
 
 def _prepare(
@@ -166,9 +180,10 @@ def _build(settings: Any) -> Any:
 
 def _train(
     settings: Any, parts: Any, folder: Any, data: Any, layout: Layout, how: Any,
-    limit: int | None,
+    begun: Any, limit: int | None,
 ) -> None:  # fmt: skip
-    """Trains to the end, or to a signal. how: the run resumes; None for a new one."""
+    """Trains to the end, or to a signal. how: the run resumes; None for a new one, then begun is
+    called before its first step."""
     from toolkit.encoders.loading import weights_hash
     from train.averages import Averages
     from train.data import open_loader
@@ -199,6 +214,8 @@ def _train(
         session = Session(
             settings, folder, parts, facts, averages, watch, loader, first, rehearsal, limit
         )
+        if begun:
+            begun()
         session.train()
     if session.early_exit:
         _leave(settings, folder, session)
@@ -221,10 +238,18 @@ def _leave(settings: Any, folder: Any, session: Any) -> None:
 
 def _announce(settings: Any, selections: list[Any]) -> None:
     from train.numerics import determinism
+    from train.optim import rate_at
 
     sizes = ", ".join(f"{s.name} {len(s)}" for s in selections)
     print(f"samples: {sizes}; mix {settings.data.mix}")
     print(f"determinism: {determinism(settings)}")
+    how = settings.optim
+    if how.warmup_steps >= settings.steps > 1:
+        highest = max(rate_at(how, step, settings.steps) for step in range(settings.steps))
+        print(
+            f"the warm-up of {how.warmup_steps} steps outlasts the run: the rate goes up to "
+            f"{highest:.3g} of {how.lr:.3g}, see --warmup_steps"
+        )
 
 
 def _fields(positional: list[str], _: Mapping[str, str]) -> tuple[str, dict[str, str]]:

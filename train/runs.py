@@ -10,6 +10,8 @@ runs/<name>/scores/  report.html           what eval.run and eval.report write
 
 import re
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,12 +75,38 @@ def check_run_name(name: str) -> str:
     return name
 
 
-def claim(folder: RunFolder, overwrite: bool) -> None:
-    """Makes the folder of a new run, emptied if it is there and `overwrite`. Raises UserError."""
+@contextmanager
+def claimed(folder: RunFolder, overwrite: bool) -> Iterator[Callable[[], None]]:
+    """The folder of a new run, empty; what was in it is deleted when the run has begun.
+
+    Yields what to call then. An error before leaves everything as it was. Raises UserError.
+    """
     refuse_existing(folder, overwrite)
-    make_folder(folder.path)
-    for path in folder.path.iterdir():
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    is_new = not folder.path.exists() or not any(folder.path.iterdir())
+    aside = make_folder(folder.path) / ".before"
+    _remove(aside)
+    before = list(folder.path.iterdir())
+    aside.mkdir()
+    for path in before:
+        path.rename(aside / path.name)
+    try:
+        yield lambda: _remove(aside)
+    except BaseException:
+        if aside.is_dir():
+            for path in folder.path.iterdir():
+                if path != aside:
+                    _remove(path)
+            for path in aside.iterdir():
+                path.rename(folder.path / path.name)
+            _remove(folder.path if is_new else aside)
+        raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def refuse_existing(folder: RunFolder, overwrite: bool) -> None:
@@ -99,6 +127,8 @@ def open_run(path: Path) -> RunFolder:
     folder = RunFolder(path)
     if not folder.config.is_file() and RunFolder("runs" / path).config.is_file():
         raise UserError(f"there is no run in {path}: did you mean --run={'runs' / path}?")
+    if not folder.config.is_file() and list(folder.checkpoints.glob("step-*")):
+        raise UserError(f"{folder.config} is gone: put it back, it says what the run is")
     if not folder.config.is_file():
         known = sorted(p.parent.name for p in path.parent.glob("*/config.toml"))
         hint = f"runs there: {', '.join(known)}" if known else "train one: python -m train.run"

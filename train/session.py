@@ -79,7 +79,9 @@ class Session:
         self._rehearsal.add("step", result.step_s)
         self._watch.step(result)
         self._averages.step(self.done, self._parts.method.trainable_state)
-        is_due = self.done % self._settings.checkpoint.save_interval == 0
+        saving = self._settings.checkpoint
+        is_kept = bool(saving.keep_every) and self.done % saving.keep_every == 0
+        is_due = is_kept or self.done % saving.save_interval == 0
         if is_due or not goes_on or self.done == self._settings.steps:
             with self._rehearsal.timed("checkpoint"):
                 self._save(result)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,9 @@ def _write(
         fields["sha256"] = _hash_of(fields)
         text = json.dumps(fields, indent=1, sort_keys=True)
         (temporary / "state.json").write_text(text + "\n", "utf-8")
+        mode = (temporary / "state.json").stat().st_mode
         for path in temporary.iterdir():
+            path.chmod(mode)  # safetensors leave theirs to their owner alone
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
         shutil.rmtree(final, ignore_errors=True)
@@ -144,13 +146,16 @@ def chosen_checkpoint(folder: Path, name: Path) -> Path:
     raise UserError(f"there is no checkpoint {name}; {folder} has {known}")
 
 
-def read_state(checkpoint: Path, method: str) -> TrainState:
-    """The JSON part of a checkpoint. Raises UserError when it is damaged or of another method."""
+def read_state(checkpoint: Path, method: str, without: Container[str] = ()) -> TrainState:
+    """The JSON part of a checkpoint, its files checked but those that are not wanted. Raises
+    UserError when it is damaged or of another method."""
     try:
         fields = json.loads((checkpoint / "state.json").read_text("utf-8"))
-        if fields.get("format") != FORMAT:
+        if not isinstance(fields, dict) or "format" not in fields:
+            raise ValueError("state.json is not one")
+        if fields["format"] != FORMAT:
             raise UserError(
-                f"the checkpoint {checkpoint} is of format {fields.get('format')}, this program "
+                f"the checkpoint {checkpoint} is of format {fields['format']}, this program "
                 f"reads {FORMAT}: train anew, or use the program that wrote it"
             )
         if fields.pop("sha256") != _hash_of(fields):
@@ -159,8 +164,7 @@ def read_state(checkpoint: Path, method: str) -> TrainState:
         state = TrainState(**fields)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
-            f"the checkpoint {checkpoint} is damaged ({one_line(error)}): delete it and resume "
-            "from the one before"
+            f"the checkpoint {checkpoint} is damaged ({one_line(error)}): {_instead(checkpoint)}"
         ) from None
     if state.method != method:
         raise UserError(
@@ -169,12 +173,17 @@ def read_state(checkpoint: Path, method: str) -> TrainState:
         )
     for name, digest in files.items():
         path = checkpoint / name
-        if not path.is_file() or _sha256(path) != digest:
-            raise UserError(
-                f"{path} is missing or was changed: delete {checkpoint} and resume "
-                "from the one before"
-            )
+        if name not in without and (not path.is_file() or _sha256(path) != digest):
+            raise UserError(f"{path} is missing or was changed: {_instead(checkpoint)}")
     return state
+
+
+def _instead(damaged: Path) -> str:
+    """What to do about a damaged checkpoint."""
+    before = [p for p in list_checkpoints(damaged.parent) if step_of(p) < step_of(damaged)]
+    if before:
+        return f"delete {damaged}, and --resume goes on from {before[-1].name}"
+    return "there is none before it, so restore it, or train anew with --overwrite"
 
 
 def load_weights(checkpoint: Path) -> dict[str, torch.Tensor]:

@@ -102,7 +102,7 @@ def test_wrong_names_are_one_line(opened: Opener) -> None:
 
 def test_missing_weights_are_one_line_with_the_command_and_the_size() -> None:
     """In a process of its own, which the hub's library is told to keep offline."""
-    names = [name for name in NAMES if name != "haar"]
+    names = [name for name in NAMES if name not in ("haar", "rgb")]
     program = f"""
 from toolkit.core.errors import UserError
 from toolkit.encoders.api import open_encoder

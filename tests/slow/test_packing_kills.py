@@ -68,6 +68,7 @@ def visible(found: dict[str, str]) -> dict[str, str]:
     return {name: digest for name, digest in found.items() if "/." not in name}
 
 
+@pytest.mark.timeout(1800)
 def test_killed_and_resumed_forty_times(
     raw: Path, tmp_path: Path, digests: Callable[[Layout], dict[str, str]]
 ) -> None:

@@ -51,6 +51,12 @@ def fresh(train: Train, name: str = "run", *flags: str) -> None:
     assert code == 0, err
 
 
+def small_but(*flags: str) -> tuple[str, ...]:
+    """The usual flags, but for these."""
+    given = {flag.partition("=")[0] for flag in flags}
+    return (*(flag for flag in SMALL if flag.partition("=")[0] not in given), *flags)
+
+
 def drop_last(folder: Path, count: int) -> None:
     """Leaves a run as it was some checkpoints earlier."""
     import shutil
@@ -212,12 +218,15 @@ def test_prompts_take_the_place_of_captions_in_the_pictures_only(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (("--image_size=65",), "image_size=65: takes a multiple of 8"),
+        (("--epochs=1",), "--steps and --epochs both say how long: keep one"),
+        (("--memory_limit=2",), "--memory_limit=2.0: takes a share above 0, or 1 for no limit"),
+        (("--limit=0",), "--limit=0: takes 1 or more"),
+        (("--limit=1", "--overwrite"), "--limit keeps nothing: leave --resume and --overwrite"),
         (("--group_lr=gate:1",), "no group 'gate'; it has matrices, vectors, gates"),
-        (("--init_from=nowhere",), "--init_from=nowhere: name a run, a checkpoint or"),
+        (("--init_from=nowhere",), "--init_from=nowhere: name the folder of a run or of a check"),
         (("--sigma_rels=0.5",), "--ema.sigma_rels: takes numbers above 0 and below 0.28"),
         (("--precision=fp8",), "precision"),
-        (("--limit=0",), "--limit=0: takes 1 or more"),
-        (("--limit=2", "--overwrite"), "neither --resume nor --overwrite"),
         (("--no_restore_optimizer",), "--force and --no_restore_optimizer go with --resume"),
     ],
 )
@@ -226,3 +235,61 @@ def test_what_cannot_work_is_one_line(flags: tuple[str, ...], message: str, trai
     assert code == 2
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_a_start_that_fails_leaves_everything_as_it_was(train: Train, tmp_path: Path) -> None:
+    fresh(train)
+    run = tmp_path / "run"
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    code, _, err = train(*SMALL, "--name=run", "--overwrite", "--init_from=nosuch")
+    assert (code, "name the folder of a run" in err) == (2, True)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    code, _, err = train(*SMALL, "--name=run", "--overwrite", f"--init_from={run}")
+    assert (code, "lies in the run that --overwrite deletes" in err) == (2, True)
+    code, _, err = train(*SMALL, "--name=typo", "--init_from=nosuch")
+    assert code == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+    fresh(train, "run", "--overwrite", "--seed=3")
+    assert not (run / ".before").exists()
+    assert (run / "config.toml").read_bytes() != before[run / "config.toml"]
+
+
+def test_checkpoints_to_keep_are_written_where_no_interval_asks_for_them(
+    train: Train, tmp_path: Path
+) -> None:
+    flags = ("--save_interval=5", "--keep=1", "--keep_every=4")
+    code, _, err = train(*small_but(*flags), "--name=run")
+    assert code == 0, err
+    found = list_checkpoints(tmp_path / "run" / "checkpoints")
+    assert [path.name for path in found] == ["step-000004", "step-000006"]
+
+
+def test_a_damaged_optimizer_can_be_left_behind(train: Train, tmp_path: Path) -> None:
+    fresh(train)
+    last = list_checkpoints(tmp_path / "run" / "checkpoints")[-2]
+    drop_last(tmp_path / "run", 1)
+    (last / "optimizer.safetensors").write_bytes(b"")
+    code, _, err = train("--name=run", "--resume")
+    assert (code, "was changed: delete" in err) == (2, True)
+    assert "and --resume goes on from step-000002" in err
+    code, out, err = train("--name=run", "--resume", "--no_restore_optimizer")
+    assert code == 0, err
+    assert "the optimiser begins anew" in out
+
+
+def test_a_checkpoint_without_its_state_is_passed_over_aloud(train: Train, tmp_path: Path) -> None:
+    fresh(train)
+    last = list_checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    (last / "state.json").unlink()
+    code, out, _ = train("--name=run", "--resume")
+    assert code == 0
+    assert f"{last} has no state.json and is passed over" in out
+    (tmp_path / "run" / "config.toml").unlink()
+    code, _, err = train("--name=run", "--resume")
+    assert (code, "config.toml is gone: put it back" in err) == (2, True)
+
+
+def test_a_warm_up_longer_than_the_run_is_told(train: Train) -> None:
+    code, out, err = train(*small_but("--warmup_steps=12", "--schedule=constant"), "--limit=1")
+    assert code == 0, err
+    assert "the warm-up of 12 steps outlasts the run: the rate goes up to 0.001 of 0.002" in out

@@ -125,6 +125,8 @@ def resolve_one(name: str, value: object) -> RunConfig:
         "optim.schedule": "constant",
         "optim.optimizer": "adamw8bit",
         "precision": "bf16",
+        "method_config.net.image_size": "128",
+        "method_config.net.patch_size": "4",
     }
     if name in other:
         changed: object = other[name]

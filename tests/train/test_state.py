@@ -90,6 +90,21 @@ def test_a_flipped_byte_is_refused(tmp_path: Path, name: str) -> None:
         read_state(path, "toy")
 
 
+def test_a_damaged_checkpoint_says_from_which_one_to_go_on(tmp_path: Path) -> None:
+    first, second = save(tmp_path, 1), save(tmp_path, 2)
+    for path in (first, second):
+        (path / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match=r"delete .*2, and --resume goes on from step-000001"):
+        read_state(second, "toy")
+    with pytest.raises(UserError, match="none before it, so restore it, or train anew"):
+        read_state(first, "toy")
+
+
+def test_all_files_of_a_checkpoint_can_be_read_by_the_same_people(tmp_path: Path) -> None:
+    modes = {path.stat().st_mode & 0o777 for path in save(tmp_path, 1).iterdir()}
+    assert len(modes) == 1
+
+
 def test_another_method_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is of the method toy, not ot_cfm"):
         read_state(save(tmp_path, 1), "ot_cfm")

@@ -8,6 +8,8 @@ TOML beside what it produced and repeats it.
 import dataclasses
 import difflib
 import json
+import re
+import textwrap
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -18,6 +20,7 @@ from toolkit.core.coerce import coerce
 from toolkit.core.errors import UserError, one_line
 
 T = TypeVar("T")
+_FLAG_WIDTH = 42
 
 
 def load_toml(path: Path) -> dict[str, Any]:
@@ -106,14 +109,39 @@ def _toml_value(value: Any) -> str:
 
 
 def describe(config: Any, prefix: str = "") -> dict[str, str]:
-    """Dotted name of each field, and one line with its flag and value: what `--help` lists."""
+    """Dotted name of each field, and its flag, value and text: what `--help` lists."""
     lines: dict[str, str] = {}
+    texts = field_texts(config)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
             lines |= describe(value, f"{prefix}{field.name}.")
         else:
-            text = field.metadata.get("help", "")
-            shown = f"--{prefix}{field.name}={value}"
-            lines[f"{prefix}{field.name}"] = f"{shown:<36} {text}".rstrip()
+            shown = f"--{prefix}{field.name}={_shown(value)}"
+            lines[f"{prefix}{field.name}"] = _aligned(shown, texts.get(field.name, ""))
     return lines
+
+
+def field_texts(config: Any) -> dict[str, str]:
+    """What the docstring of a dataclass says of its fields: `name: text.` or `one, other: text.`"""
+    doc = " ".join((type(config).__doc__ or "").split())
+    names = "|".join(re.escape(field.name) for field in dataclasses.fields(config))
+    starts = list(re.finditer(rf"(?:^|(?<=[.;] ))((?:{names})(?:, (?:{names}))*): ", doc))
+    ends = [*(start.start() for start in starts[1:]), len(doc)][: len(starts)]
+    found: dict[str, str] = {}
+    for start, end in zip(starts, ends, strict=True):
+        text = doc[start.end() : end].strip().rstrip(".;")
+        found |= dict.fromkeys(start[1].split(", "), text)
+    return found
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _aligned(flag: str, text: str) -> str:
+    """A flag and its text beside it, in lines of at most 100 columns."""
+    left = f"{flag:<{_FLAG_WIDTH}} "
+    wrapped = textwrap.wrap(text, 98 - len(left) if len(left) <= _FLAG_WIDTH + 1 else 60)
+    rest = "\n".join(f"{'':<{_FLAG_WIDTH + 3}}{line}" for line in wrapped[1:])
+    return "\n".join(filter(None, [f"{left}{wrapped[0] if wrapped else ''}".rstrip(), rest]))

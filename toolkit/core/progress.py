@@ -1,9 +1,13 @@
 """Progress of long work: a bar on a terminal, a plain line every few seconds otherwise."""
 
+import os
 import sys
 import time
 from types import TracebackType
 from typing import Any
+
+_WIDE = 130  # columns that hold a bar beside everything else
+_NO_BAR = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
 
 class Progress:
@@ -35,7 +39,11 @@ class Progress:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=self.total, desc=self.label, unit=self.unit, initial=self._done)
+            width = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # some do not tell
+            self._bar = tqdm(
+                total=self.total, desc=self.label, unit=self.unit, initial=self._done, ncols=width,
+                bar_format=None if width >= _WIDE or not self.total else _NO_BAR,
+            )  # fmt: skip
         return self
 
     def advance(self, amount: int = 1, note: str = "") -> None:

@@ -5,6 +5,7 @@ An encoder is a file `toolkit/encoders/<name>.py` with
     READS: "picture" or "caption"
     OUTPUTS: names of what it can give, the usual one first
     open_encoder(weights: str | None, device: str, precision: Precision, outputs: Sequence[str])
+    to_latents(identity, encoded, noise=None): of codecs, `Codec.latents` without weights
 
 `weights` is a local folder or a hub id; None takes the encoder's own default.
 """

@@ -4,7 +4,7 @@ Rombach et al. 2022, "High-Resolution Image Synthesis with Latent Diffusion Mode
 gives the mean and log-variance of a normal distribution.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,16 @@ def open_encoder(
     return _Autoencoder(ready(model, device, dtype), name, device)
 
 
+def to_latents(
+    identity: Mapping[str, Any], encoded: torch.Tensor, noise: torch.Tensor | None = None
+) -> torch.Tensor:
+    """As `Codec.latents`, of any encoder with that identity."""
+    mean, logvar = encoded.float().chunk(2, dim=1)
+    if noise is not None:  # as in diffusers' DiagonalGaussianDistribution
+        mean = mean + noise * (0.5 * logvar.clamp(-30, 20)).exp()
+    return (mean - identity["shift_factor"]) * identity["scaling_factor"]
+
+
 class _Autoencoder:
     def __init__(self, model: Any, precision: str, device: str):
         self._model, self._device, self._dtype = model, device, model.dtype
@@ -50,10 +60,7 @@ class _Autoencoder:
         return {"latent": self._whole(self._moments, values)}
 
     def latents(self, encoded: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
-        mean, logvar = encoded.float().chunk(2, dim=1)
-        if noise is not None:  # as in diffusers' DiagonalGaussianDistribution
-            mean = mean + noise * (0.5 * logvar.clamp(-30, 20)).exp()
-        return (mean - self._shift) * self._scale
+        return to_latents(self.identity, encoded, noise)
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """The tiny autoencoders of madebyollin (TAESD, TAESDXL, TAEF1), through diffusers'
 `AutoencoderTiny`: no log-variance, and latents as models see them already."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,6 +26,13 @@ def open_encoder(
     return _Autoencoder(ready(model, device, dtype), name, device)
 
 
+def to_latents(
+    identity: Mapping[str, Any], encoded: torch.Tensor, noise: torch.Tensor | None = None
+) -> torch.Tensor:
+    """As `Codec.latents`, of any encoder with that identity."""
+    return (encoded.float() - identity["shift_factor"]) * identity["scaling_factor"]
+
+
 class _Autoencoder:
     def __init__(self, model: Any, precision: str, device: str):
         self._model, self._device, self._dtype = model, device, model.dtype
@@ -36,7 +43,7 @@ class _Autoencoder:
         self._scale, self._shift = config.scaling_factor, config.shift_factor or 0.0
         self.identity = {
             "encoder": "autoencoder_tiny", "weights": weights_hash([model]),
-            "precision": precision, "scaling_factor": self._scale,
+            "precision": precision, "scaling_factor": self._scale, "shift_factor": self._shift,
         }  # fmt: skip
 
     @torch.no_grad()
@@ -45,7 +52,7 @@ class _Autoencoder:
         return {"latent": self._model.encode(values).latents.float()}
 
     def latents(self, encoded: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
-        return (encoded.float() - self._shift) * self._scale
+        return to_latents(self.identity, encoded)
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,8 @@ the step is orthonormal and keeps the norm of a picture). What is stored are the
 differences themselves, whole numbers, so nothing is rounded, there or back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -14,6 +15,13 @@ from toolkit.encoders.api import Codec, Precision
 
 READS, OUTPUTS = "picture", ("latent",)
 LEVELS = 3
+
+
+def to_latents(
+    identity: Mapping[str, Any], encoded: torch.Tensor, noise: torch.Tensor | None = None
+) -> torch.Tensor:
+    """As `Codec.latents`, of any encoder with that identity."""
+    return encoded.float() / (128 * 2 ** identity["levels"])
 
 
 def open_encoder(
@@ -39,7 +47,7 @@ class _Haar:
         return {"latent": values}  # int16: at most 128 times 64 pixels
 
     def latents(self, encoded: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
-        return encoded.float() / (128 * 2**LEVELS)
+        return to_latents(self.identity, encoded)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         values = latents.to(self._device).float() * 128 * 2**LEVELS

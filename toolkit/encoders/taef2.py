@@ -8,6 +8,7 @@ one file on the hub, whose keys follow diffusers and do not count the decoder's 
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,6 +31,13 @@ def open_encoder(
     name, dtype = dtype_of(precision, device)
     encoder, decoder = load(_from_pretrained, weights, DEFAULT)
     return _Autoencoder(ready(encoder, device, dtype), ready(decoder, device, dtype), name, device)
+
+
+def to_latents(
+    identity: Mapping[str, Any], encoded: torch.Tensor, noise: torch.Tensor | None = None
+) -> torch.Tensor:
+    """As `Codec.latents`, of any encoder with that identity."""
+    return encoded.float()
 
 
 def make_encoder() -> nn.Sequential:
@@ -66,7 +74,7 @@ class _Autoencoder:
         return {"latent": self._encoder(values).float()}
 
     def latents(self, encoded: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
-        return encoded.float()
+        return to_latents(self.identity, encoded)
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:

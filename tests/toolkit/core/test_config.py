@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from toolkit.core.coerce import coerce
-from toolkit.core.config import describe, load_toml, nest, resolve, to_toml
+from toolkit.core.config import describe, field_texts, load_toml, nest, resolve, to_toml
 from toolkit.core.errors import UserError
 
 
@@ -31,8 +31,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Config:
+    """steps: how many steps."""
+
     name: str = "demo"
-    steps: int = field(default=100, metadata={"help": "how many steps"})
+    steps: int = 100
     note: str | None = None
     data: Data = field(default_factory=Data)
     optim: Optim = field(default_factory=Optim)
@@ -170,3 +172,32 @@ def test_an_unusable_file_is_one_line(content: bytes | None, message: str, tmp_p
 def test_a_folder_is_no_config(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot read the config"):
         load_toml(tmp_path)
+
+
+@dataclass(frozen=True)
+class Told:
+    """Settings.
+
+    rate: of change; 0 for none. low, high: bounds, with rate: in them. untold_: nothing.
+    plain: a text that goes on
+    over a line; see elsewhere.
+    """
+
+    rate: float = 0.5
+    low: int = 1
+    high: int = 2
+    plain: tuple[str, ...] = ("a", "b")
+    silent: bool = False
+
+
+def test_help_tells_what_the_docstring_says_of_each_field() -> None:
+    assert field_texts(Told()) == {
+        "rate": "of change; 0 for none", "low": "bounds, with rate: in them. untold_: nothing",
+        "high": "bounds, with rate: in them. untold_: nothing",
+        "plain": "a text that goes on over a line; see elsewhere",
+    }  # fmt: skip
+    lines = describe(Told())
+    assert lines["rate"].split(maxsplit=1) == ["--rate=0.5", "of change; 0 for none"]
+    assert lines["plain"].startswith("--plain=a,b ")
+    assert lines["silent"] == "--silent=False"
+    assert all(len(line) <= 100 for text in lines.values() for line in text.splitlines())

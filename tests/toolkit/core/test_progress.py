@@ -47,7 +47,7 @@ def test_a_bar_on_a_terminal() -> None:
         "with Progress(2, 'label', 'samples') as progress: progress.advance(2, 'loss=1')"
     )
     ours, theirs = os.openpty()
-    termios.tcsetwinsize(theirs, (24, 100))
+    termios.tcsetwinsize(theirs, (24, 140))
     try:
         subprocess.run(
             [sys.executable, "-c", program],
@@ -61,3 +61,24 @@ def test_a_bar_on_a_terminal() -> None:
         os.close(ours)
     assert "label: 100%" in text
     assert "loss=1" in text
+    assert len(text.splitlines()[-1]) <= 140
+
+
+@pytest.mark.parametrize("columns", [0, 80])
+def test_figures_come_before_the_bar_where_there_is_no_room_for_both(columns: int) -> None:
+    program = (
+        "from toolkit.core.progress import Progress\n"
+        "with Progress(2, 'label', 'samples') as p: p.advance(2, 'loss 1, 3 samples/s, 2 GB')"
+    )
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, columns))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    env.pop("COLUMNS", None)
+    try:
+        subprocess.run([sys.executable, "-c", program], stderr=theirs, env=env, check=True)
+        text = os.read(ours, 65536).decode()
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert "label: 2/2 [" in text
+    assert "loss 1, 3 sam" in text

@@ -108,6 +108,15 @@ def test_haar_comes_back_exactly_and_keeps_the_norm(pixels: torch.Tensor) -> Non
         open_encoder("haar", "somewhere")
 
 
+def test_pixels_come_back_exactly(pixels: torch.Tensor) -> None:
+    codec = open_encoder("rgb")
+    latents = codec.latents(codec.encode(pixels)["latent"])
+    assert latents.shape == pixels.shape
+    assert torch.equal(codec.decode(latents), pixels.float() / 127.5 - 1)
+    with pytest.raises(UserError, match="pixels have none"):
+        open_encoder("rgb", "somewhere")
+
+
 def test_taef2_reads_the_hub_file_whose_keys_are_those_of_diffusers(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 

@@ -1,12 +1,8 @@
 """Flow paths and solvers against closed forms."""
 
-import math
-
-import pytest
 import torch
 
 from train.parts.flow import interpolate, velocity_from_data, velocity_loss
-from train.parts.samplers import euler
 
 
 def test_path_ends_at_noise_and_data() -> None:
@@ -38,29 +34,3 @@ def test_loss_is_the_squared_velocity_error() -> None:
     # behind 1 − floor the weight stays what it was there
     late = velocity_loss(guess, data, torch.full((4,), 0.99, dtype=torch.double), 0.2)
     assert torch.allclose(late, (guess - data).square().mean(1) * 25)
-
-
-@pytest.mark.parametrize("steps", [1, 7])
-def test_euler_lands_on_the_data_of_a_straight_field(steps: int) -> None:
-    data, noise = torch.randn(2, 3, 5, dtype=torch.double)
-    found = euler(lambda x, t: velocity_from_data(data, x, t), noise, steps)
-    assert torch.allclose(found, data)
-
-
-def test_euler_converges_with_first_order() -> None:
-    """dx/dt = x has the solution e at t = 1; halving the step halves the error."""
-    one = torch.ones(1, dtype=torch.double)
-    errors = [abs(euler(lambda x, t: x, one, n).item() - math.e) for n in (100, 200, 400)]
-    assert errors[0] / errors[1] == pytest.approx(2, rel=0.02)
-    assert errors[1] / errors[2] == pytest.approx(2, rel=0.02)
-
-
-def test_euler_hands_over_the_right_times() -> None:
-    seen: list[float] = []
-
-    def field(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        seen.append(t[0].item())
-        return torch.zeros_like(x)
-
-    euler(field, torch.zeros(2, 1), 4, start=0.5)
-    assert seen == [0.5, 0.625, 0.75, 0.875]

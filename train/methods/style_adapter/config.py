@@ -1,7 +1,9 @@
 """Settings of the method; without torch, so that flags are checked before it is loaded."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
+from toolkit.core.checks import at_least
+from toolkit.core.errors import UserError
 from train.methods.needs import Needs
 
 
@@ -10,7 +12,10 @@ class NetConfig:
     """Sizes of the network.
 
     image_size: pixels a side. haar_levels: the latent has 3·4^levels channels and is 2^levels times
-    smaller. style_layers: the last so many blocks see the style. gate: initial γ of their gates.
+    smaller. patch_size: latent pixels a side of a token. num_layers: blocks. num_heads, head_dim:
+    of the attention. text_dim: of the embedded caption. word_buckets: rows that words are hashed
+    to. style_dim: of the style tokens. style_layers: the last so many blocks see the style. gate:
+    initial γ of their gates. head_width: channels of the convolutions that make the output.
     """
 
     image_size: int = 64
@@ -25,6 +30,19 @@ class NetConfig:
     style_layers: int = 4
     gate: float = 0.1
     head_width: int = 96
+
+    def __post_init__(self) -> None:
+        at_least(1, **{f.name: getattr(self, f.name) for f in fields(self) if f.type is int})
+        if self.style_layers > self.num_layers:
+            raise UserError(
+                f"style_layers={self.style_layers}: there are only num_layers={self.num_layers}"
+            )
+        multiple = self.patch_size * 2**self.haar_levels
+        if self.image_size % multiple:
+            raise UserError(
+                f"image_size={self.image_size}: takes a multiple of {multiple}, "
+                "patch_size·2^haar_levels"
+            )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from train.methods.style_adapter.config import Config, Stylize
 from train.methods.style_adapter.net import Net
 from train.parts.flow import interpolate, velocity_from_data, velocity_loss
 from train.parts.noise import normal, sample_generators, uniform
-from train.parts.samplers import euler
+from train.parts.samplers import solve, times_between
 
 
 class Method(Base):
@@ -87,7 +87,7 @@ class Method(Base):
             return velocity_from_data(styled, x, t)
 
         noise = normal(sample_generators(request.seeds), content.shape[1:], content.device)
-        return self.net.decode(euler(velocity, noise, how.steps)).clamp(-1, 1)
+        return self.net.decode(solve(velocity, noise, times_between(0, 1, how.steps))).clamp(-1, 1)
 
     def trainable_state(self) -> dict[str, torch.Tensor]:
         """All weights; the adapter's are stored once, under the transformer."""

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from toolkit.core.config import load_toml, resolve
+from toolkit.core.errors import UserError
 from train.methods import preset_path
 from train.methods.api import StylizeRequest
 from train.methods.style_adapter.config import NetConfig, Stylize
@@ -145,3 +146,16 @@ def test_guidance_one_is_none_and_more_moves_away_from_the_plain_prediction() ->
 def test_number_of_adapted_layers_follows_the_config(layers: int) -> None:
     model = Net(dataclasses.replace(TINY, style_layers=layers))
     assert sorted(model.adapter) == [str(i) for i in range(3 - layers, 3)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"style_layers": 9}, "style_layers=9: there are only num_layers=6"),
+        ({"image_size": 60}, "image_size=60: takes a multiple of 8"),
+        ({"num_heads": 0}, "num_heads=0: takes 1 or more"),
+    ],
+)
+def test_sizes_that_do_not_go_together_are_one_line(sizes: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        NetConfig(**sizes)
