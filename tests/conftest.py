@@ -290,12 +290,13 @@ def words_of(arg: str | Layout) -> list[str]:
 
 def digests_of(layout: Layout) -> dict[str, str]:
     """sha256 of every file of a layout by its place in it, temporary ones included; without the
-    notes on when inputs were changed, which depend on the time."""
+    notes on when inputs were changed, which depend on the time, and compiled selections, which
+    reading leaves behind."""
     return {
         f"{name}/{path.relative_to(folder)}": hashlib.sha256(path.read_bytes()).hexdigest()
         for name, folder in (("shards", layout.shards), ("manifests", layout.manifests))
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.parent.name != ".inputs"
+        if path.is_file() and path.parent.name not in (".inputs", ".selections")
     }
 
 
@@ -321,6 +322,30 @@ def sample_data(tmp_path_factory: pytest.TempPathFactory, run_command: RunComman
             packed = run_command("toolkit.pack", *flags, cwd=folder)
             assert packed.returncode == 0, packed.stderr
             done.touch()
+    return layout
+
+
+@pytest.fixture(scope="session")
+def encoded_data(
+    sample_data: Layout, tmp_path_factory: pytest.TempPathFactory, run_command: RunCommand
+) -> Layout:
+    """The sample data with the sidecar `latents` of content and wikiart, as the smoke presets have
+    it. Do not change it."""
+    folder = tmp_path_factory.mktemp("encoded")
+    layout = Layout(folder / "shards", folder / "manifests")
+    for root in (layout.shards, layout.manifests):
+        root.mkdir()
+    for name in sample_data.datasets():
+        shutil.copytree(sample_data.manifests / name, layout.manifests / name)
+        (layout.shards / name).mkdir()
+        for tar in (sample_data.shards / name).glob("*.tar"):
+            (layout.shards / name / tar.name).symlink_to(tar)
+    done = run_command(
+        "toolkit.encode", "dataset='content' or dataset='wikiart'", "--encoder=haar",
+        "--target_size=64", "--sidecar=latents", f"--shards={layout.shards}",
+        f"--manifests={layout.manifests}", cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     return layout
 
 

@@ -36,7 +36,13 @@ LAYERS = {
     "toolkit.encoding": ("toolkit.core", "toolkit.store", "toolkit.stream", "toolkit.encoders"),
     "toolkit": ("toolkit",),
     "train.parts": (),
-    "train.methods": ("toolkit.core", "toolkit.store", "toolkit.stream", "train.parts"),
+    "train.methods": (
+        "toolkit.core",
+        "toolkit.store",
+        "toolkit.stream",
+        "toolkit.encoders",
+        "train.parts",
+    ),
     "train": ("toolkit", "train"),
     "eval": ("toolkit", "eval", "train"),  # train: one file only, see below
 }

@@ -58,11 +58,11 @@ def train(
             start = time.monotonic()
             batch = next(batches)
             waited = time.monotonic() - start
+            batch = method.prepare(batch)
             rate = rate_at(config, step, total)
             set_rate(optimizer, rate)
             optimizer.zero_grad(set_to_none=True)
-            parts = config.gradient_accumulation_steps
-            losses = backward(method, method.prepare(batch), numerics, parts)
+            losses = backward(method, batch, numerics, config.gradient_accumulation_steps)
             loss = (losses["loss"] * batch.weights).sum().item() / batch.weights.sum().item()
             if not math.isfinite(loss):
                 raise UserError(f"the loss is {loss} at step {step + 1}: lower --optim.lr")

@@ -10,7 +10,7 @@ import torch
 
 from toolkit.core.errors import UserError
 from toolkit.store.layout import Layout
-from toolkit.stream.batch import Batch, ImageSet
+from toolkit.stream.batch import Batch
 from toolkit.stream.loader import Loader
 from toolkit.stream.mix import parse_mix
 from train.config import RunConfig
@@ -47,15 +47,17 @@ class Case:
         return method
 
     def how(self, steps: int) -> Any:
-        return dataclasses.replace(stylize_defaults(self.settings.method), steps=steps)
+        how = dataclasses.replace(stylize_defaults(self.settings.method), steps=steps)
+        return dataclasses.replace(how, target_style="1") if hasattr(how, "target_style") else how
 
 
 @pytest.fixture(scope="module", params=method_names())
-def case(request: pytest.FixtureRequest, sample_data: Layout) -> Case:
+def case(request: pytest.FixtureRequest, encoded_data: Layout) -> Case:
     settings = fresh_config(request.param, "smoke", {"threads": "1"})
     needs = needs_of(settings)
-    data = open_data(settings.data, needs, sample_data)
+    data = open_data(settings.data, needs, encoded_data)
     settings = settled(settings, facts_of_data(data))
+    needs = needs_of(settings)
     roles = tuple(dict.fromkeys((*needs.roles, *needs.inputs)))
     loader = Loader(
         data.selections, parse_mix(settings.data.mix), 8, needs.size, seed=1, workers=0,
@@ -66,24 +68,7 @@ def case(request: pytest.FixtureRequest, sample_data: Layout) -> Case:
 
 def part(batch: Batch, index: list[int]) -> Batch:
     """Some samples of a batch, in another order."""
-
-    def take(images: ImageSet) -> ImageSet:
-        return ImageSet(
-            images.pixels[index], images.present[index], tuple(images.keys[i] for i in index),
-            images.original_size[index], images.crop_offset[index], images.flipped[index],
-        )  # fmt: skip
-
-    return dataclasses.replace(
-        batch,
-        task=batch.task[index],
-        images={role: take(images) for role, images in batch.images.items()},
-        keys=tuple(batch.keys[i] for i in index),
-        captions=tuple(batch.captions[i] for i in index),
-        style_names=tuple(batch.style_names[i] for i in index),
-        weights=batch.weights[index],
-        sample_seed=batch.sample_seed[index],
-        features={name: (v[index], m[index]) for name, (v, m) in batch.features.items()},
-    )
+    return batch.take(torch.tensor(index))
 
 
 def opened(method):
@@ -161,10 +146,10 @@ def test_overfits_one_batch(case: Case) -> None:
 
 
 def test_frozen_weights_stay_and_trained_ones_move(case: Case) -> None:
-    method = case.build()
+    method = opened(case.build())
     before = copy.deepcopy(method.module().state_dict())
     optimizer = torch.optim.SGD(method.param_groups(), lr=1e-2)
-    for _ in range(2):  # zero-initialised layers hold gradients back in the first step
+    for _ in range(2):
         optimizer.zero_grad()
         method.training_loss(case.batch).per_sample.mean().backward()
         optimizer.step()

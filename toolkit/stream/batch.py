@@ -1,6 +1,6 @@
 """What the loader hands to a method. Shapes: N samples, S pixels a side."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -70,11 +70,21 @@ class Batch:
 
     def part(self, start: int, stop: int) -> "Batch":
         """The samples `start` … `stop` − 1 as a batch of their own, sharing memory."""
-        some = slice(start, stop)
+        return self._at(slice(start, stop), range(start, min(stop, len(self))))
+
+    def take(self, index: torch.Tensor) -> "Batch":
+        """Some samples in any order, also more than once. index: int64 [M]."""
+        return self._at(index, index.tolist())
+
+    def _at(self, some: Any, numbers: Iterable[int]) -> "Batch":
+        wanted = list(numbers)
+
+        def texts(values: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(values[number] for number in wanted)
 
         def cut(images: ImageSet) -> ImageSet:
             return ImageSet(
-                images.pixels[some], images.present[some], images.keys[some],
+                images.pixels[some], images.present[some], texts(images.keys),
                 images.original_size[some], images.crop_offset[some], images.flipped[some],
             )  # fmt: skip
 
@@ -82,9 +92,9 @@ class Batch:
             self,
             task=self.task[some],
             images={role: cut(images) for role, images in self.images.items()},
-            keys=self.keys[some],
-            captions=self.captions[some],
-            style_names=self.style_names[some],
+            keys=texts(self.keys),
+            captions=texts(self.captions),
+            style_names=texts(self.style_names),
             weights=self.weights[some],
             sample_seed=self.sample_seed[some],
             features={k: (t[some], m[some]) for k, (t, m) in self.features.items()},

@@ -1,0 +1,1 @@
+"""Flow matching between styles on stored latents, with an isotropic ConvNeXt."""

@@ -1,0 +1,139 @@
+"""Settings of the method; without torch, so that flags are checked before it is loaded."""
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from toolkit.core.checks import at_least
+from toolkit.core.errors import UserError
+from train.methods.needs import DataFacts, Feature, Needs
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """Sizes of the network.
+
+    hidden_dim: channels inside. num_layers: blocks. style_dim, time_dim: of the embeddings.
+    kernel_size: of the depthwise convolutions. expansion: of the channels inside a block. grn:
+    global response normalisation (Woo et al. 2023), for twice the memory. channels: of the
+    latents; the data decide it.
+    """
+
+    hidden_dim: int = 384
+    num_layers: int = 12
+    style_dim: int = 512
+    time_dim: int = 512
+    kernel_size: int = 7
+    expansion: int = 4
+    grn: bool = False
+    channels: int = 0
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the method.
+
+    sidecar: of the latents. weights: of the encoder that made them, a folder or a hub id, for
+    pictures; its own default otherwise. styles: names, in the order of their numbers; all that the
+    data name otherwise, a sample without a style being of the one called as its task. label_drop:
+    share of samples that are trained without their label, for guidance. coupling: of noise and
+    data, see train/parts/coupling.py. time: how times are drawn. calibration: samples that decide
+    how latents are standardised.
+
+    size, encoder: pixels a side, and what made the latents; the data decide both.
+    """
+
+    net: NetConfig = field(default_factory=NetConfig)
+    sidecar: str = "latents"
+    weights: str = ""
+    styles: tuple[str, ...] = ()
+    label_drop: float = 0.15
+    coupling: Literal["independent", "ot_exact", "ot_hungarian", "c2ot"] = "independent"
+    time: Literal["uniform", "logit_normal"] = "uniform"
+    calibration: int = 512
+    size: int = 0
+    encoder: str = ""
+
+
+@dataclass(frozen=True)
+class Stylize:
+    """How pictures are translated: backwards to noise under the source style, without guidance, and
+    forwards under the target style.
+
+    source_style, target_style: by name or number; the source is the sample's own, or what is left
+    where there are two. steps: of the solver, each way. guidance: weight, 1 for none; its interval
+    of times. guidance_rule: see train/parts/guidance.py. depth: how far back, 1 is to the noise.
+    clamp: largest standardised latent, 0 for no limit. tolerance: of the relative error of a round
+    trip; above 0 the cheapest solver that keeps it is taken, whatever `solver` and `steps` say.
+    """
+
+    steps: int = 20
+    guidance: float = 2.0
+    solver: Literal["euler", "midpoint", "heun", "rk4", "fireflow"] = "midpoint"
+    source_style: str = ""
+    target_style: str = ""
+    tolerance: float = 0.0
+    guidance_rule: Literal["plain", "zero_star"] = "plain"
+    guidance_interval: tuple[float, ...] = (0.0, 1.0)
+    depth: float = 1.0
+    clamp: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least(1, steps=self.steps)
+        interval = self.guidance_interval
+        if len(interval) != 2 or not 0 <= interval[0] <= interval[1] <= 1:
+            raise UserError("--guidance_interval: takes two times from 0 to 1, as 0.1,1")
+        if not 0 < self.depth <= 1:
+            raise UserError(f"--depth={self.depth}: takes a number above 0, at most 1")
+        for name in ("guidance", "tolerance", "clamp"):
+            if getattr(self, name) < 0:
+                raise UserError(f"--{name}={getattr(self, name)}: takes 0 or more")
+
+
+def needs(config: Config) -> Needs:
+    """Latents; pictures only to translate them."""
+    latents = Feature("latent", "target", config.sidecar)
+    return Needs((), config.size, (latents,), inputs=("target",))
+
+
+def settle(config: Config, data: DataFacts) -> Config:
+    """Fills in size, channels, encoder and styles. Raises UserError: fewer than two styles, named
+    styles that no sample has, samples of a style that is not among those that are named."""
+    import torch
+
+    from toolkit.encoders.api import encoder_module
+
+    latents = data.features["latent"]
+    module = encoder_module(str(latents.encoder["encoder"]))
+    if not hasattr(module, "to_latents"):
+        raise UserError(
+            f"the sidecar {config.sidecar} was made by {latents.encoder['encoder']}, which makes "
+            "no latents that can be decoded: choose another --sidecar"
+        )
+    shape = (1, *latents.shape)
+    channels = module.to_latents(latents.encoder, torch.zeros(shape)).shape[1]
+    found = tuple(
+        dict.fromkeys(
+            style or task
+            for task, styles in data.styles.items()
+            for style in sorted(styles, key=lambda name: name or "")
+        )
+    )
+    for style in config.styles or found:
+        if style not in found:
+            raise UserError(f"--styles: no sample is of the style {style}; there are {found}")
+    if left := [style for style in found if config.styles and style not in config.styles]:
+        raise UserError(
+            f"--styles leaves out {', '.join(left)}, which samples have: name all, or select fewer "
+            "samples with --where"
+        )
+    styles = config.styles or found
+    if len(styles) < 2:
+        raise UserError(
+            f"all samples are of one style, {styles[0]}: mix two datasets, as --mix=photos:1,"
+            "paintings:1, or select samples of several styles"
+        )
+    size = int(latents.settings["size"])
+    net = replace(config.net, channels=channels)
+    encoder = json.dumps(dict(latents.encoder), sort_keys=True)
+    return replace(config, net=net, styles=styles, size=size, encoder=encoder)

@@ -1,0 +1,232 @@
+"""The method `ot_cfm`: flow matching on latents, and translation by inversion and generation."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from toolkit.core.errors import UserError
+from toolkit.encoders.api import Codec, encoder_module, open_encoder
+from toolkit.stream.batch import Batch
+from train.methods.api import LossOut, StylizeRequest
+from train.methods.base import Base
+from train.methods.ot_cfm.config import Config, Stylize
+from train.methods.ot_cfm.net import IsoNext, parts_of
+from train.methods.ot_cfm.translate import Translator
+from train.parts.coupling import couple
+from train.parts.flow import interpolate
+from train.parts.noise import normal, sample_generators, uniform
+
+NOISE_SEED = "noise_seed"  # a feature that `prepare` adds: which sample's noise goes with each
+_COLUMNS = 4  # target styles that are shown while a run is watched
+
+
+class Method(Base):
+    """Learns one velocity field for all styles (Lipman et al. 2023; Tong et al. 2023), from stored
+    latents."""
+
+    def __init__(self, config: Config, seed: int):
+        self.config = config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.net = IsoNext(config.net, len(config.styles))
+        self.translator = Translator(self._velocity, none=len(config.styles))
+        self._identity: Mapping[str, Any] = json.loads(config.encoder or "{}")
+
+    def module(self) -> torch.nn.Module:
+        """The network, with what latents are standardised by."""
+        return self.net
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Matrices with weight decay; vectors and embeddings without."""
+        return parts_of(self.net)
+
+    def calibrate(self, batches: Iterator[Batch]) -> None:
+        """Takes mean and deviation of each channel from the first samples of the stream, drawn from
+        their posteriors where they have some."""
+        found: list[torch.Tensor] = []
+        while sum(map(len, found)) < self.config.calibration:
+            batch = next(batches)
+            found.append(self._scaled(batch, sample_generators(batch.sample_seed)))
+        values = torch.cat(found)[: self.config.calibration].transpose(0, 1).flatten(1).double()
+        self.net.mean.copy_(values.mean(1)[:, None, None])
+        self.net.std.copy_(values.std(1).clamp(min=1e-4)[:, None, None])
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Pairs noise and data of the whole batch, where a coupling asks for it."""
+        if self.config.coupling == "independent":
+            return batch
+        generators = sample_generators(batch.sample_seed)
+        data = self._standard(self._scaled(batch, sample_generators(batch.sample_seed + 1)).cpu())
+        noise = normal(generators, data.shape[1:], "cpu")
+        labels = self._labels(batch).tolist()
+        first = int(batch.sample_seed[0])
+        pairs = couple(self.config.coupling, noise, data, labels, first)
+        chosen = batch.take(pairs.data)
+        seeds = batch.sample_seed[pairs.noise]
+        there = torch.ones(len(seeds), dtype=torch.bool)
+        return dataclasses.replace(chosen, features={**chosen.features, NOISE_SEED: (seeds, there)})
+
+    def training_loss(self, batch: Batch) -> LossOut:
+        """Squared error of the velocity at a random time of the straight path from noise to data,
+        mean over the latent."""
+        device = batch.weights.device
+        generators = sample_generators(batch.sample_seed)
+        seeds, _ = batch.features.get(NOISE_SEED, (batch.sample_seed, None))
+        x1 = self._standard(self._scaled(batch, sample_generators(batch.sample_seed + 1)))
+        x0 = normal(sample_generators(seeds), x1.shape[1:], device)
+        for generator in generators:  # past the noise, whoever it went to
+            torch.randn(x1.shape[1:], generator=generator)
+        t = self._times(generators).to(device)
+        labels = self._labels(batch).to(device)
+        dropped = uniform(generators, device) < self.config.label_drop
+        labels = torch.where(dropped, self.translator.none, labels)
+        found = self._velocity(interpolate(x1, x0, t), t, labels)
+        loss = (found.float() - (x1 - x0)).square().flatten(1).mean(1)
+        return LossOut(loss, {})
+
+    @torch.no_grad()
+    def stylize(self, request: StylizeRequest) -> torch.Tensor:
+        """Pictures in the target style: latents back to the noise under their own style, and on to
+        the target's."""
+        how: Stylize = request.how
+        x = self._encoded(request)
+        source = self._source(request, how).to(x.device)
+        target = torch.full_like(source, self.number(how.target_style or self._other(source)))
+        if how.tolerance:
+            how, _ = self.translator.cheapest(x[:8], source[:8], how)
+        return self._decoded(self._translated(x, source, target, how))
+
+    def request(self, batch: Batch, how: Any) -> StylizeRequest:
+        """The samples' own pictures, from the styles that they are of."""
+        return StylizeRequest(
+            content=batch.images["target"].floats(),
+            style=None,
+            has_style=torch.zeros(len(batch), dtype=torch.bool),
+            captions=batch.captions,
+            seeds=batch.sample_seed,
+            how=how,
+            labels=self._names(batch),
+        )
+
+    @torch.no_grad()
+    def columns(self, batch: Batch, how: Any) -> dict[str, torch.Tensor]:
+        """The pictures, and in each style what becomes of their stored latents."""
+        found = {"picture": batch.images["target"].floats()}
+        x, source = self._standard(self._scaled(batch, None)), self._labels(batch)
+        source = source.to(x.device)
+        noise = self.translator.invert(x, source, how)
+        for number, style in enumerate(self.config.styles[:_COLUMNS]):
+            target = torch.full_like(source, number)
+            made = self._decoded(self.translator.generate(noise, target, how))
+            found[style] = made.to(found["picture"].device)
+        return found
+
+    def number(self, style: str) -> int:
+        """The number of a style that is given by name or number. Raises UserError."""
+        styles = self.config.styles
+        if style in styles:
+            return styles.index(style)
+        if style.isdigit() and int(style) < len(styles):
+            return int(style)
+        raise UserError(
+            f"the run knows no style {style!r}: it has "
+            + ", ".join(f"{number} {name}" for number, name in enumerate(styles))
+        )
+
+    @cached_property
+    def codec(self) -> Codec:
+        """What made the latents. Raises UserError where its weights are not there or are others."""
+        found: Codec = open_encoder(
+            self._identity["encoder"], self.config.weights or None,
+            str(next(self.net.parameters()).device), self._identity["precision"],
+        )  # fmt: skip
+        if dict(found.identity) != dict(self._identity):
+            raise UserError(
+                f"--weights={self.config.weights}: not the weights that the latents of the run "
+                "were made with"
+            )
+        return found
+
+    def _velocity(self, x: torch.Tensor, t: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.net(x, t, labels)
+        return found
+
+    def _times(self, generators: list[torch.Generator]) -> torch.Tensor:
+        if self.config.time == "uniform":
+            return uniform(generators, "cpu")
+        return normal(generators, (), "cpu").sigmoid()  # Esser et al. 2024, arXiv 2403.03206, 3.1
+
+    def _scaled(self, batch: Batch, generators: list[torch.Generator] | None) -> torch.Tensor:
+        """A batch's latents as models see them, float32 [N,C,h,w]; the posterior's mean without
+        generators."""
+        stored, _ = batch.features["latent"]
+        convert = encoder_module(self._identity["encoder"]).to_latents
+        plain: torch.Tensor = convert(self._identity, stored)
+        if generators is None or plain.shape == stored.shape:
+            return plain
+        drawn: torch.Tensor = convert(
+            self._identity, stored, normal(generators, plain.shape[1:], stored.device)
+        )
+        return drawn
+
+    def _standard(self, latents: torch.Tensor) -> torch.Tensor:
+        mean, std = self.net.mean.to(latents.device), self.net.std.to(latents.device)
+        return (latents - mean) / std
+
+    def _encoded(self, request: StylizeRequest) -> torch.Tensor:
+        """Standardised latents of what is to be translated."""
+        if request.latents is not None:
+            latents = request.latents
+            expected = self.config.net.channels
+            if latents.shape[1] != expected:
+                raise UserError(
+                    f"a latent of {latents.shape[1]} channels: the run works on {expected}"
+                )
+        else:
+            assert request.content is not None
+            pixels = ((request.content + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+            latents = self.codec.latents(self.codec.encode(pixels)["latent"])
+        return self._standard(latents.to(self.net.mean.device))
+
+    def _decoded(self, x: torch.Tensor) -> torch.Tensor:
+        latents = x.float() * self.net.std + self.net.mean
+        return self.codec.decode(latents).clamp(-1, 1)
+
+    def _translated(
+        self, x: torch.Tensor, source: torch.Tensor, target: torch.Tensor, how: Stylize
+    ) -> torch.Tensor:
+        noise = self.translator.invert(x, source, how)
+        return self.translator.generate(noise, target, how)
+
+    def _names(self, batch: Batch) -> tuple[str, ...]:
+        """The style of each sample: its own, or the one called as its task."""
+        tasks = [batch.tasks[index] for index in batch.task.tolist()]
+        return tuple(style or task for style, task in zip(batch.style_names, tasks, strict=True))
+
+    def _labels(self, batch: Batch) -> torch.Tensor:
+        """int64 [N]; a style that the run does not know, as held-out samples may have, is none."""
+        known = {name: number for number, name in enumerate(self.config.styles)}
+        return torch.tensor([known.get(name, len(known)) for name in self._names(batch)])
+
+    def _source(self, request: StylizeRequest, how: Stylize) -> torch.Tensor:
+        if how.source_style:
+            labels = [self.number(how.source_style)] * len(request.seeds)
+            return torch.tensor(labels)
+        styles, known = self.config.styles, [name in self.config.styles for name in request.labels]
+        if request.labels and all(known):
+            return torch.tensor([styles.index(str(name)) for name in request.labels])
+        if len(styles) == 2 and how.target_style:
+            return torch.full((len(request.seeds),), 1 - self.number(how.target_style))
+        raise UserError(
+            f"of which style is the picture? Name it with --source_style: {', '.join(styles)}"
+        )
+
+    def _other(self, source: torch.Tensor) -> str:
+        """The style that is left where there are two."""
+        if len(self.config.styles) != 2 or len(set(source.tolist())) != 1:
+            raise UserError(f"name the style with --target_style: {', '.join(self.config.styles)}")
+        return self.config.styles[1 - int(source[0])]

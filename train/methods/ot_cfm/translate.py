@@ -1,0 +1,101 @@
+"""Translation between styles: along the flow to the noise and back again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from train.methods.ot_cfm.config import Stylize
+from train.parts.guidance import guided, guided_zero_star
+from train.parts.samplers import (
+    SOLVERS,
+    Solver,
+    Velocity,
+    evaluations,
+    solve,
+    steps_for,
+    times_between,
+)
+
+BUDGETS = (2, 4, 6, 8, 12, 16, 20, 30, 40, 60, 80, 120, 160, 240, 320)
+Net = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Translator:
+    """Solves the flow of a network. net: (x [N,C,h,w], t [N], label [N]) to velocities; none: the
+    label that stands for no style."""
+
+    net: Net
+    none: int
+
+    def invert(self, x: torch.Tensor, source: torch.Tensor, how: Stylize) -> torch.Tensor:
+        """From latents back to where `how.depth` leads, under their own labels [N], unguided."""
+        times = times_between(1, 1 - how.depth, how.steps)
+        return solve(self._velocity(source, replace(how, guidance=1)), x, times, how.solver)
+
+    def generate(self, x: torch.Tensor, target: torch.Tensor, how: Stylize) -> torch.Tensor:
+        """From there to latents under the labels [N], guided."""
+        times = times_between(1 - how.depth, 1, how.steps)
+        return solve(self._velocity(target, how), x, times, how.solver)
+
+    def round_trip(self, x: torch.Tensor, source: torch.Tensor, how: Stylize) -> torch.Tensor:
+        """float32 [N]: |x − x′| / |x| of each sample that is inverted and generated again under its
+        own label without guidance. Exact only in the limit of many steps."""
+        plain = replace(how, guidance=1, clamp=0)
+        back = self.generate(self.invert(x, source, plain), source, plain)
+        return (back - x).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1)
+
+    def cheapest(
+        self, x: torch.Tensor, source: torch.Tensor, how: Stylize
+    ) -> tuple[Stylize, float]:
+        """The solver and steps of fewest evaluations whose mean round trip stays within
+        `how.tolerance`; of the largest budget where none does. And that error."""
+        error = float("inf")
+        for budget in BUDGETS:
+            found: dict[float, Stylize] = {}
+            for solver in SOLVERS:
+                steps = steps_for(solver, budget)
+                if evaluations(solver, steps) <= budget:
+                    tried = replace(how, solver=solver, steps=steps)
+                    found[float(self.round_trip(x, source, tried).mean())] = tried
+            error = min(found)
+            how = found[error]
+            if error <= how.tolerance:
+                break
+        return how, error
+
+    def _velocity(self, labels: torch.Tensor, how: Stylize) -> Velocity:
+        low, high = how.guidance_interval
+        rule = guided_zero_star if how.guidance_rule == "zero_star" else guided
+
+        def velocity(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            if how.clamp:
+                x = x.clamp(-how.clamp, how.clamp)
+            if how.guidance == 1 or not low <= float(t[0]) <= high:
+                return self.net(x, t, labels)
+            both = self.net(
+                torch.cat([x, x]), torch.cat([t, t]),
+                torch.cat([labels, torch.full_like(labels, self.none)]),
+            )  # fmt: skip
+            conditional, unconditional = both.chunk(2)
+            return rule(conditional, unconditional, how.guidance)
+
+        return velocity
+
+
+def curve(
+    translator: Translator,
+    x: torch.Tensor,
+    source: torch.Tensor,
+    budgets: tuple[int, ...] = BUDGETS,
+) -> list[tuple[Solver, int, float]]:
+    """(solver, evaluations each way, mean relative error of a round trip) of each solver within
+    each budget."""
+    rows = []
+    for solver in SOLVERS:
+        for steps in sorted({steps_for(solver, budget) for budget in budgets}):
+            how = Stylize(steps=steps, solver=solver)
+            error = float(translator.round_trip(x, source, how).mean())
+            rows.append((solver, evaluations(solver, steps), error))
+    return rows
