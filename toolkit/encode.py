@@ -29,6 +29,8 @@ def main(
     target_size: int = 0,
     fit: Literal["crop", "squash", "pad"] = "crop",
     flip: bool = False,
+    views: int = 0,
+    least_scale: float = 1.0,
     dtype: Literal["float16", "float32"] = "float16",
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     device: str = "auto",
@@ -59,6 +61,8 @@ def main(
         target_size: pixels a side; the encoder's own otherwise.
         fit: how a picture becomes a square: crop its centre, squash it, pad it with black.
         flip: whether to encode the mirrored pictures as well, for training with flips.
+        views: how many random cuts to encode beside the plain one, for training with random crops.
+        least_scale: side of the smallest cut, as a part of the picture's shorter side.
         dtype: the numbers that are stored.
         precision: of the encoder's arithmetic; auto is fp32 on a CPU and bf16 on a GPU.
         device: as torch names it; auto takes a GPU where there is one.
@@ -84,7 +88,7 @@ def main(
     shards_of(catalog, condition)  # refused before the weights are read
     if import_folder or export_folder:
         given = {"encoder": encoder, "weights": weights, "outputs": outputs, "limit": limit,
-                 "target_size": target_size, "flip": flip}  # fmt: skip
+                 "target_size": target_size, "flip": flip, "views": views}  # fmt: skip
         if odd := [f"--{name}" for name, value in given.items() if value]:
             raise UserError(
                 f"{', '.join(odd)}: go with encoding, not with --import_folder or --export_folder"
@@ -99,6 +103,7 @@ def main(
     from toolkit.encoders.api import encoder_module, open_encoder
     from toolkit.encoding.rehearsal import rehearse
     from toolkit.encoding.run import Job, encode, encode_captions, encode_pictures
+    from toolkit.encoding.views import Views
     from toolkit.store.tensors import Recipe, check_name
     from toolkit.stream.ranks import rank_and_world
 
@@ -113,9 +118,7 @@ def main(
     size, empty = 0, {}
     if module.READS == "picture":
         size = target_size or opened.size
-        if size % opened.multiple:
-            raise UserError(f"--target_size={size}: takes a multiple of {opened.multiple}")
-        settings |= {"size": size, "fit": fit, "flip": flip}
+        settings |= _of_pictures(size, opened.multiple, fit, flip, Views(views, least_scale))
         function = encode_pictures(opened, kept, dtype, flip)
     else:
         function = encode_captions(opened, kept, dtype)
@@ -124,7 +127,7 @@ def main(
     job = Job(
         name, Recipe(opened.identity, tuple(kept), settings), condition, module.READS, function,
         batch_size, size, fit, workers, rank, world, overwrite, empty,
-        memory_limit, place,
+        memory_limit, place, Views(views, least_scale),
     )  # fmt: skip
     if limit is not None:
         _print_forecast(name, rehearse(catalog, job, limit))
@@ -137,6 +140,18 @@ def main(
             "the next (smaller shards: pack --samples_per_shard)"
         ) from None
     _print_summary(name, summary)
+
+
+def _of_pictures(size: int, multiple: int, fit: str, flip: bool, views: Any) -> dict[str, Any]:
+    """What a recipe says of how pictures are cut. Raises UserError for what does not go together."""
+    if size % multiple:
+        raise UserError(f"--target_size={size}: takes a multiple of {multiple}")
+    found = {"size": size, "fit": fit, "flip": flip}
+    if not views.count:
+        return found
+    if fit != "crop":
+        raise UserError(f"--views={views.count}: goes with --fit=crop")
+    return {**found, "views": views.count, "least_scale": views.least_scale}
 
 
 def _print_summary(name: str, summary: Any) -> None:

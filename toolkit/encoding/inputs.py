@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -14,10 +15,12 @@ import numpy as np
 
 from toolkit.encoding.fit import Fit, decode_fitted
 from toolkit.encoding.plan import ShardTask
+from toolkit.encoding.views import Views
 from toolkit.store.images import PictureError, picture_extension
 from toolkit.store.layout import Layout
 from toolkit.stream.coalesce import Piece
 from toolkit.stream.damage import refuse_damage
+from toolkit.stream.decode import decode_square
 from toolkit.stream.reader import RangeReader
 
 Made = TypeVar("Made")
@@ -27,13 +30,15 @@ AHEAD = 2  # batches that wait for the encoder
 @dataclass(frozen=True)
 class Item:
     """One thing to encode. key: of its sample; picture: offset in the shard of the picture that it
-    is, or that its caption describes; prefix: what the names of its tensors begin with."""
+    is, or that its caption describes; prefix: what the names of its tensors begin with; view: which
+    cut of it, 0 for the plain one."""
 
     key: str
     picture: int
     size: int
     prefix: str
     caption: str = ""
+    view: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,13 @@ class Inputs:
         return [item.caption for item in self.items] if self.pixels is None else self.pixels
 
 
-def pictures_of(row: dict[str, Any]) -> list[Item]:
-    """All pictures of a sample."""
+def pictures_of(row: dict[str, Any], num_views: int = 0) -> list[Item]:
+    """All pictures of a sample, each with its views behind it."""
     return [
-        Item(row["key"], m["offset"], m["size"], m["ext"].rpartition(".")[0])
+        Item(row["key"], m["offset"], m["size"], m["ext"].rpartition(".")[0], view=view)
         for m in row["members"] or ()
         if picture_extension(m["ext"])
+        for view in range(num_views + 1)
     ]
 
 
@@ -69,10 +75,10 @@ def caption_of(row: dict[str, Any]) -> list[Item]:
 
 
 def batches(
-    tasks: Iterable[ShardTask], reads: str, batch_size: int
+    tasks: Iterable[ShardTask], reads: str, batch_size: int, num_views: int = 0
 ) -> Iterator[tuple[ShardTask, tuple[Item, ...]]]:
     """The wanted items of the shards, in order, some at a time."""
-    items_of = pictures_of if reads == "picture" else caption_of
+    items_of = partial(pictures_of, num_views=num_views) if reads == "picture" else caption_of
     for task in tasks:
         rows = (row for row in task.rows if row["key"] in task.wanted and row["status"] == "ok")
         items = (item for row in rows for item in items_of(row))
@@ -87,10 +93,11 @@ class PictureReader:
         layout: the data folders.
         size: pixels a side.
         fit: how a picture becomes a square.
+        views: what is cut out of it besides.
     """
 
-    def __init__(self, layout: Layout, size: int, fit: Fit):
-        self._layout, self._size, self._fit = layout, size, fit
+    def __init__(self, layout: Layout, size: int, fit: Fit, views: Views):
+        self._layout, self._size, self._fit, self._views = layout, size, fit, views
         self._reader = RangeReader()
 
     def read(self, task: ShardTask, items: tuple[Item, ...]) -> Inputs:
@@ -100,7 +107,10 @@ class PictureReader:
         for item, out in zip(items, pixels, strict=True):
             data = self._reader.read(tar, item.picture, item.size)
             try:
-                decode_fitted(data, out, self._fit)
+                if item.view:
+                    decode_square(data, out, self._views.cut(item.view))
+                else:
+                    decode_fitted(data, out, self._fit)
             except PictureError as error:
                 piece = Piece(tar, item.picture, item.size, "target", item.key)
                 refuse_damage(self._layout, piece, data)

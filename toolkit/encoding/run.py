@@ -30,6 +30,7 @@ from toolkit.encoding.inputs import (
     pictures_of,
 )
 from toolkit.encoding.plan import ShardTask, refuse_other, shards_of, tasks
+from toolkit.encoding.views import Views
 from toolkit.store.catalog import Catalog
 from toolkit.store.sidecar import sidecar_path
 from toolkit.store.tensors import (
@@ -54,7 +55,7 @@ class Job:
     workers: threads that decode; rank, world: this process among all that share the work;
     overwrite: whether a sidecar that was made in another way is replaced; empty: what the empty
     caption is encoded as, by output; memory_limit: share of memory above which there is pressure;
-    device: the encoder's, whose memory counts too.
+    device: the encoder's, whose memory counts too; views: what is cut out of pictures besides.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Job:
     empty: Mapping[str, np.ndarray] = field(default_factory=dict)
     memory_limit: float = LIMIT
     device: str = "cpu"
+    views: Views = Views()  # noqa: RUF009 - frozen
 
 
 @dataclass
@@ -134,7 +136,8 @@ def encode(catalog: Catalog, job: Job) -> Summary:
 
 def encoded_samples(task: ShardTask, inputs: Iterator[Inputs], job: Job) -> Iterator[Encoded]:
     """One for each row of the shard's manifest, from batches of what is wanted of it."""
-    items_of = pictures_of if job.reads == "picture" else caption_of
+    views = job.views.count
+    items_of = partial(pictures_of, num_views=views) if job.reads == "picture" else caption_of
     results = (
         (item, tensors, made.problems.get(item.key))
         for made in inputs
@@ -145,7 +148,7 @@ def encoded_samples(task: ShardTask, inputs: Iterator[Inputs], job: Job) -> Iter
             yield Encoded(row["key"])
             continue
         found = [next(results) for _ in items_of(row)]
-        pictures = tuple(item.picture for item, *_ in found)
+        pictures = tuple(dict.fromkeys(item.picture for item, *_ in found))
         problem = next((p for _, _, p in found if p), None) or _not_finite(found)
         if problem:
             yield Encoded(row["key"], pictures, (), *problem)
@@ -200,11 +203,12 @@ def stored(values: torch.Tensor, dtype: str) -> np.ndarray:
 def inputs_of(catalog: Catalog, job: Job, todo: Iterator[ShardTask]) -> Iterator[Inputs]:
     """Batches of what is to be encoded, made ahead by the job's threads. Raises OutOfMemory where
     memory stays short."""
-    found, pace = batches(todo, job.reads, job.batch_size), Pace(AHEAD + job.workers)
+    found = batches(todo, job.reads, job.batch_size, job.views.count)
+    pace = Pace(AHEAD + job.workers)
     if job.reads == "caption":
         made: Iterator[Inputs] = (Inputs(task, items) for task, items in found)
     else:
-        reader = PictureReader(catalog.layout, job.size, job.fit)
+        reader = PictureReader(catalog.layout, job.size, job.fit, job.views)
         calls = (partial(reader.read, task, items) for task, items in found)
         made = ahead(calls, job.workers, pace)
     watch = MemoryWatch(job.memory_limit, more=partial(memory_of, torch.device(job.device)))
@@ -229,6 +233,9 @@ def _counted(
 
 
 def _tensor(item: Item, output: str, values: np.ndarray) -> Tensor:
+    if item.view:
+        plain = output.removesuffix(FLIPPED)
+        output = f"{plain}_view{item.view}{output[len(plain) :]}"
     ext = f"{item.prefix}.{output}" if item.prefix else output
     return Tensor(output, item.picture, ext, values)
 

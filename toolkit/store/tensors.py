@@ -95,6 +95,14 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def variants(output: str, settings: Mapping[str, Any]) -> list[str]:
+    """The names under which an output is stored: of the plain cut, of each view of it, and each of
+    them followed by its mirror image, where the settings of a recipe have those."""
+    views = [output, *(f"{output}_view{n}" for n in range(1, settings.get("views", 0) + 1))]
+    mirrored = ("", FLIPPED) if settings.get("flip") else ("",)
+    return [view + suffix for view in views for suffix in mirrored]
+
+
 def check_name(name: str) -> str:
     """Returns the name of a sidecar. Raises UserError for one that is no plain folder name."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):

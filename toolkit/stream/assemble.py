@@ -164,10 +164,10 @@ class Pending:
         owner = self._owner
         for f, feature in enumerate(owner.features):
             pictures = [self._samples[number].pieces.get(feature.role) for number in numbers]
-            flipped = [
-                owner.augment.cut(self._wants[n].seed, feature.role).flipped for n in numbers
-            ]
-            found = feature.locate(pictures, flipped)
+            augment, seeds = owner.augment, [self._wants[number].seed for number in numbers]
+            flipped = [augment.cut(seed, feature.role).flipped for seed in seeds]
+            views = [augment.view(seed, feature.role) for seed in seeds]
+            found = feature.locate(pictures, flipped, views)
             for number, picture, tensor in zip(numbers, pictures, found, strict=True):
                 if isinstance(tensor, str) and picture is not None:
                     self._problems[number] = self._described(picture, number, tensor)

@@ -61,6 +61,11 @@ class Augment:
         left, top = (uniform(seed, f"{side} {scene}") for side in ("left", "top"))
         return Cut(left, top, scale, flipped)
 
+    def view(self, seed: int, role: str) -> float | None:
+        """Which of stored cuts the sample with this seed is shown, from 0 to 1 for the first to the
+        last; None for the central one."""
+        return None if self.crop == "center" else uniform(seed, f"view {_ALIGNED[role]}")
+
     def drops_caption(self, seed: int) -> bool:
         """Whether the sample with this seed goes without its caption."""
         return self.caption_dropout > 0 and uniform(seed, "caption") < self.caption_dropout

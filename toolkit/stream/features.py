@@ -29,10 +29,13 @@ class FeatureReader(Protocol):
         ...
 
     def locate(
-        self, pictures: Sequence[Piece | None], flipped: Sequence[bool]
+        self,
+        pictures: Sequence[Piece | None],
+        flipped: Sequence[bool],
+        views: Sequence[float | None],
     ) -> list[Piece | str | None]:
         """Where the tensors of some pictures lie; a text says why a picture has none; None where
-        there is no picture."""
+        there is no picture. flipped, views: of each picture, see `Augment`."""
         ...
 
     def largest(self) -> int:

@@ -18,24 +18,28 @@ from toolkit.core.errors import UserError
 from toolkit.core.files import atomic_path, make_folder
 from toolkit.store.layout import Layout
 from toolkit.store.selection import Selection, selections_folder
-from toolkit.store.tensors import FLIPPED, open_rows, read_rows, tensors_path
+from toolkit.store.tensors import Recipe, open_rows, read_rows, tensors_path, variants
 
 _AT_ONCE = 1 << 16  # samples looked up together, so that a million need no memory
 _SHIFT = 40  # bits of an offset in a place: tars of up to a terabyte
-_COLUMNS = ("place", "plain", "flipped", "size", "cause")
+_FACTS = ("place", "size", "cause")  # columns before the offsets of the variants
 Used = Mapping[tuple[Layout, str], Sequence[str]]  # data folders and dataset to its shards
 
 
 @dataclass(frozen=True)
 class Found:
-    """Where a picture's tensor lies. plain, flipped: offset in the tar; size: in bytes, 0 where
-    there is none; cause: why not."""
+    """Where a picture's tensors lie. offsets: in the tar, of each of its `variants`, by column and
+    row; size: of each in bytes, 0 where there is none; cause: why not."""
 
     tar: str
-    plain: int
-    flipped: int
+    offsets: Sequence[np.ndarray]
+    row: int
     size: int
     cause: str
+
+    def offset(self, variant: int) -> int:
+        """Of one variant."""
+        return int(self.offsets[variant][self.row])
 
 
 class TensorIndex:
@@ -47,9 +51,9 @@ class TensorIndex:
         self.dtype, self.shape = np.dtype(facts["dtype"]), tuple(facts["shape"])
         self._tars, self._causes = facts["tars"], facts["causes"]
         self._numbers = {path: number for number, path in enumerate(facts["shards"])}
-        self._columns = {
-            name: np.asarray(table.column(name).chunk(0).to_numpy()) for name in _COLUMNS
-        }
+        columns = [np.asarray(column.chunk(0).to_numpy()) for column in table.columns]
+        self._columns = dict(zip(_FACTS, columns, strict=False))
+        self._offsets = columns[len(_FACTS) :]
 
     def find(self, shard: str, picture: int) -> Found | None:
         """What is known of the picture at an offset of a shard; None where nothing is."""
@@ -58,8 +62,8 @@ class TensorIndex:
         row = int(np.searchsorted(places, place))
         if row == len(places) or places[row] != place:
             return None
-        plain, flipped, size, cause = (int(self._columns[name][row]) for name in _COLUMNS[1:])
-        return Found(self._tars[number], plain, flipped, size, self._causes[cause])
+        size, cause = (int(self._columns[name][row]) for name in _FACTS[1:])
+        return Found(self._tars[number], self._offsets, row, size, self._causes[cause])
 
     def lacking(self, selection: Selection, role: str) -> tuple[int, int]:
         """(pictures of a role that nothing is known of, pictures of that role)."""
@@ -95,27 +99,29 @@ def used_shards(sources: Iterable[tuple[Selection, str]]) -> Used:
 
 
 def open_index(
-    used: Used, sidecar: str, recipe: str, output: str, cache: Path | None = None
+    used: Used, sidecar: str, recipe: Recipe, output: str, cache: Path | None = None
 ) -> TensorIndex:
-    """The index of one output of a sidecar. recipe: hash of how it is made.
+    """The index of one output of a sidecar. recipe: how it is made.
 
     Raises UserError: a sidecar that is missing, stale, or made in different ways.
     """
     places = [(*place, stem) for place, stems in used.items() for stem in stems]
     text, room = [], 0
     for layout, dataset, stem in places:
-        with open_rows(layout, dataset, stem, sidecar, recipe) as file:
+        with open_rows(layout, dataset, stem, sidecar, recipe.sha256) as file:
             room += _most_rows(file.metadata)
             facts = str(file.schema_arrow.metadata)
         text.append([str(layout.shards.absolute()), dataset, stem, facts])
-    identity = hashlib.sha256(json.dumps([recipe, output, text]).encode()).hexdigest()
+    identity = hashlib.sha256(json.dumps([recipe.sha256, output, text]).encode()).hexdigest()
     folder = make_folder(cache or selections_folder(next(iter(used))[0]))
     path = folder / f"{sidecar}-{identity[:16]}.arrow"
     if not path.is_file():
-        tables = (read_rows(*place, sidecar, recipe) for place in places)
+        tables = (read_rows(*place, sidecar, recipe.sha256) for place in places)
+        names = variants(output, recipe.settings)
         with TemporaryFile(dir=folder) as scratch:
-            columns = np.memmap(scratch, np.int64, "w+", shape=(len(_COLUMNS), max(room, 1)))
-            _compile(tables, places, sidecar, output, columns, path)
+            shape = (len(_FACTS) + len(names), max(room, 1))
+            columns = np.memmap(scratch, np.int64, "w+", shape=shape)
+            _compile(tables, places, sidecar, names, columns, path)
     return TensorIndex(path)
 
 
@@ -129,50 +135,51 @@ def _most_rows(metadata: Any) -> int:
 
 def _compile(
     tables: Iterable[pa.Table], places: Sequence[tuple[Layout, str, str]], sidecar: str,
-    output: str, columns: np.ndarray, path: Path,
+    names: Sequence[str], columns: np.ndarray, path: Path,
 ) -> None:  # fmt: skip
-    """Writes the index. columns: a mapped file in which it is put together, a shard at a time."""
+    """Writes the index. names: the variants of the output; columns: a mapped file in which it is
+    put together, a shard at a time."""
     causes, arrays, count = [""], set[str](), 0
     for number, table in enumerate(tables):
-        rows = np.concatenate([_encoded(table, output, arrays), *_failed(table, causes)])
+        failed = _failed(table, causes, len(columns))
+        rows = np.concatenate([_encoded(table, names, arrays), *failed])
         rows[:, 0] |= number << _SHIFT
         columns[:, count : count + len(rows)] = rows[np.argsort(rows[:, 0], kind="stable")].T
         count += len(rows)
     dtypes, shapes = zip(*map(_parsed, sorted(arrays)), strict=True) if arrays else ((), ())
     if len(set(dtypes)) != 1 or len({shape[1:] for shape in shapes}) != 1:
-        raise UserError(f"{sidecar} holds no tensors {output} of one kind: {arrays or 'none'}")
+        raise UserError(f"{sidecar} holds no tensors {names[0]} of one kind: {arrays or 'none'}")
     facts = {
         "shards": [str(layout.tar_named(name, stem)) for layout, name, stem in places],
         "tars": [str(tensors_path(*place, sidecar)) for place in places],
         "causes": causes, "dtype": dtypes[0], "shape": max(shapes),
     }  # fmt: skip
-    found = pa.table({n: pa.array(c[:count]) for n, c in zip(_COLUMNS, columns, strict=True)})
+    titles = [*_FACTS, *names]
+    found = pa.table({n: pa.array(c[:count]) for n, c in zip(titles, columns, strict=True)})
     found = found.replace_schema_metadata({"tessera": json.dumps(facts)})
     with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), found.schema) as writer:
         writer.write_table(found)
 
 
-def _encoded(table: pa.Table, output: str, arrays: set[str]) -> np.ndarray:
+def _encoded(table: pa.Table, names: Sequence[str], arrays: set[str]) -> np.ndarray:
     flat = pc.list_flatten(table["tensors"]).combine_chunks()
-    plain, mirrored = (
-        flat.filter(pc.equal(flat.field("output"), name)) for name in (output, output + FLIPPED)
-    )
+    found = [flat.filter(pc.equal(flat.field("output"), name)) for name in names]
+    plain = found[0]
     arrays.update(pc.unique(plain.field("array")).to_pylist())
-    rows = np.zeros((len(plain), len(_COLUMNS)), np.int64)
-    for column, name in enumerate(("picture", "offset", "offset", "size")):
-        rows[:, column] = plain.field(name).to_numpy()
-    if len(mirrored):
-        rows[:, 2] = mirrored.field("offset").to_numpy()
+    rows = np.zeros((len(plain), len(_FACTS) + len(names)), np.int64)
+    rows[:, 0], rows[:, 1] = plain.field("picture").to_numpy(), plain.field("size").to_numpy()
+    for column, variant in enumerate(found, len(_FACTS)):
+        rows[:, column] = variant.field("offset").to_numpy()
     return rows
 
 
-def _failed(table: pa.Table, causes: list[str]) -> Iterator[np.ndarray]:
+def _failed(table: pa.Table, causes: list[str], width: int) -> Iterator[np.ndarray]:
     failed = table.filter(pc.is_valid(table["cause"])).select(["cause", "pictures"])
     for row in failed.to_pylist():
         if row["cause"] not in causes:
             causes.append(row["cause"])
-        rows = np.zeros((len(row["pictures"]), len(_COLUMNS)), np.int64)
-        rows[:, 0], rows[:, 4] = row["pictures"], causes.index(row["cause"])
+        rows = np.zeros((len(row["pictures"]), width), np.int64)
+        rows[:, 0], rows[:, 2] = row["pictures"], causes.index(row["cause"])
         yield rows
 
 

@@ -62,7 +62,7 @@ class TensorReader:
         if self.output not in self._recipe.outputs:
             known = ", ".join(self._recipe.outputs)
             raise UserError(f"the sidecar {sidecar} has no output {self.output!r}: it has {known}")
-        self._index = open_index(used, sidecar, self._recipe.sha256, self.output, cache)
+        self._index = open_index(used, sidecar, self._recipe, self.output, cache)
         self._length = self._recipe.encoder.get("length") if self.output == "tokens" else None
         self._empty = read_empty(*place, sidecar, self.output)
         for selection, its_role in sources:
@@ -92,10 +92,16 @@ class TensorReader:
         """As `FeatureReader` has it."""
         if self.output != "latent":  # embeddings and tokens need not follow each cut
             return
-        if augment.crop != "center":
+        settings = self._recipe.settings
+        if augment.crop != "center" and not self._views:
             raise UserError(
-                f"crop={augment.crop}: {self.sidecar} holds latents of one cut, random ones need "
-                "pixels"
+                f"crop={augment.crop}: {self.sidecar} holds latents of one cut; encode others with "
+                "--views, under another --sidecar"
+            )
+        if augment.crop != "center" and augment.least_scale != settings["least_scale"]:
+            raise UserError(
+                f"least_scale={augment.least_scale}: the cuts in {self.sidecar} were made with "
+                f"{settings['least_scale']}"
             )
         if augment.flip and not self._has_flipped:
             raise UserError(
@@ -104,12 +110,15 @@ class TensorReader:
             )
 
     def locate(
-        self, pictures: Sequence[Piece | None], flipped: Sequence[bool]
+        self,
+        pictures: Sequence[Piece | None],
+        flipped: Sequence[bool],
+        views: Sequence[float | None],
     ) -> list[Piece | str | None]:
         """As `FeatureReader` has it."""
         return [
-            piece and self._located(piece, is_flipped and self._has_flipped)
-            for piece, is_flipped in zip(pictures, flipped, strict=True)
+            piece and self._located(piece, self._variant(is_flipped, view))
+            for piece, is_flipped, view in zip(pictures, flipped, views, strict=True)
         ]
 
     def largest(self) -> int:
@@ -138,14 +147,22 @@ class TensorReader:
     def _has_flipped(self) -> bool:
         return bool(self._recipe.settings.get("flip"))
 
-    def _located(self, piece: Piece, is_flipped: bool) -> Piece | str:
+    @property
+    def _views(self) -> int:
+        return int(self._recipe.settings.get("views", 0))
+
+    def _variant(self, is_flipped: bool, view: float | None) -> int:
+        """The place among `variants`."""
+        number = 0 if view is None or not self._views else 1 + int(view * self._views)
+        return (2 * number + is_flipped) if self._has_flipped else number
+
+    def _located(self, piece: Piece, variant: int) -> Piece | str:
         found = self._index.find(piece.path, piece.offset)
         if found is None:
             return f"{self.sidecar} does not have it"
         if not found.size:
             return f"not encoded, {found.cause}"
-        offset = found.flipped if is_flipped else found.plain
-        return Piece(found.tar, offset, found.size, self.role, piece.key)
+        return Piece(found.tar, found.offset(variant), found.size, self.role, piece.key)
 
     def _array(self, data: bytes) -> np.ndarray:
         """The array of a file in numpy's format; dtype and all dimensions but one are known."""

@@ -82,7 +82,9 @@ class Means:
 
     def check(self, augment: Augment) -> None: ...
 
-    def locate(self, pictures: list[Piece | None], flipped: list[bool]) -> list[Piece | str | None]:
+    def locate(
+        self, pictures: list[Piece | None], flipped: list[bool], views: list[float | None]
+    ) -> list[Piece | str | None]:
         return [piece and piece._replace(offset=0, size=8 + piece.size % 7) for piece in pictures]
 
     def largest(self) -> int:

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,13 @@ import webdataset
 from tests import twins
 from toolkit.core.errors import UserError
 from toolkit.encode import main
+from toolkit.encoders.api import open_encoder
+from toolkit.encoding.views import Views
 from toolkit.store.layout import Layout
+from toolkit.store.samples import SampleReader
 from toolkit.stream.augment import Augment
 from toolkit.stream.batch import Batch
+from toolkit.stream.decode import decode_square
 from toolkit.stream.partners import Partners
 from toolkit.stream.tensors import TensorReader
 
@@ -204,6 +209,69 @@ def test_tokens_are_padded_and_dropped_captions_are_the_empty_text(
     assert dropped > 5
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_random_crops_show_the_stored_views(
+    encoded: Encode, latents: Any, opened: Any, triplets: Layout, flip: bool
+) -> None:
+    """Each view, decoded, is the cut of the picture that pixels would have been given; content and
+    target of a sample are shown the same one."""
+    flags = ["--views=3", "--least_scale=0.5", *(["--flip"] if flip else [])]
+    encoded(*flags)
+    codec, reader = open_encoder("haar"), SampleReader(triplets, "targets")
+    cuts = {}
+    for key, arrays in arrays_of(triplets, "targets").items():
+        assert len(arrays) == 4 * (1 + flip)
+        data = reader.picture(key)
+        for name, values in arrays.items():
+            view = int(name.partition("_view")[2][:1] or 0)
+            out = np.zeros((32, 32, 3), np.uint8)
+            decode_square(data, out, Views(3, 0.5).cut(view))
+            out = out[:, ::-1] if "_flipped" in name else out
+            back = codec.decode(codec.latents(torch.from_numpy(values)[None]))[0]
+            assert np.array_equal(((back + 1) * 127.5).round().numpy().transpose(1, 2, 0), out)
+        cuts[key] = {values.tobytes(): name for name, values in arrays.items()}
+    augment = Augment("random", 0.5, flip=0.5 if flip else 0)
+    readers = [latents(), latents("content")]
+    seen = Counter[str]()
+    for batch in opened(2, roles=(), features=readers, augment=augment, stop=240):
+        for i, key in enumerate(batch.keys):
+            if key in cuts:
+                stored = batch.features["target latent"][0][i].numpy()
+                name = cuts[key][stored.tobytes()]
+                seen[name.removesuffix(".npy")] += 1
+    prefix = next(iter(seen)).partition("latent")[0]
+    mirrored = ("", "_flipped") if flip else ("",)
+    expected = {f"{prefix}latent_view{n}{m}" for n in (1, 2, 3) for m in mirrored}
+    assert set(seen) == expected
+    assert max(seen.values()) < 2.5 * min(seen.values())
+    plain = opened(2, roles=(), features=[latents()], stop=24)
+    for batch in plain:
+        for i, key in enumerate(batch.keys):
+            if key in cuts:
+                stored = batch.features["target latent"][0][i].numpy()
+                assert cuts[key][stored.tobytes()] == f"{prefix}latent.npy"
+
+
+def test_content_and_target_are_shown_the_same_view(
+    encoded: Encode, latents: Any, opened: Any, triplets: Layout
+) -> None:
+    encoded("--views=4", "--least_scale=0.4")
+    names = {
+        key: {values.tobytes(): name for name, values in arrays.items()}
+        for key, arrays in arrays_of(triplets, "circles").items()
+    }
+    readers, seen = [latents(), latents("content")], set()
+    for batch in opened(2, roles=(), features=readers, augment=Augment("random", 0.4), stop=80):
+        for i in (batch.task == 1).nonzero().flatten().tolist():
+            target, content = (
+                names[batch.keys[i]][batch.features[f"{role} latent"][0][i].numpy().tobytes()]
+                for role in ("target", "content")
+            )
+            assert target.removeprefix("target.") == content.removeprefix("source.")
+            seen.add(target)
+    assert seen == {f"target.latent_view{n}.npy" for n in (1, 2, 3, 4)}
+
+
 # --- refusals
 
 
@@ -215,6 +283,9 @@ def test_random_cuts_and_flips_without_mirrored_latents_are_refused(
         opened(features=[latents()], augment=Augment("random"))
     with pytest.raises(UserError, match=r"flip=0\.5: latents has no mirrored latents"):
         opened(features=[latents()], augment=Augment(flip=0.5))
+    encoded("--views=2", "--least_scale=0.5", "--overwrite")
+    with pytest.raises(UserError, match=r"least_scale=1\.0: the cuts in latents were made with 0"):
+        opened(features=[latents()], augment=Augment("random"))
 
 
 def test_missing_stale_and_partial_sidecars_are_refused(
