@@ -143,7 +143,7 @@ def main(
 
 
 def _of_pictures(size: int, multiple: int, fit: str, flip: bool, views: Any) -> dict[str, Any]:
-    """What a recipe says of how pictures are cut. Raises UserError for what does not go together."""
+    """What a recipe says of how pictures are cut. Raises UserError where that cannot be."""
     if size % multiple:
         raise UserError(f"--target_size={size}: takes a multiple of {multiple}")
     found = {"size": size, "fit": fit, "flip": flip}
