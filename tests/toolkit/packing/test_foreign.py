@@ -371,7 +371,7 @@ def command(layout: Layout, *flags: str) -> int:
     places = (f"--shards={layout.shards}", f"--manifests={layout.manifests}")
     try:
         run(pack_command, "python -m toolkit.pack", ["webdataset", *flags, *places],
-            lambda _: ("", {"repack": ""}))  # fmt: skip
+            lambda *_: ("", {"repack": ""}))  # fmt: skip
     except SystemExit as leaving:
         return int(leaving.code or 0)
     return 0

@@ -77,6 +77,7 @@ class Block(nn.Module):
         self.narrow = nn.Linear(inner, width)
 
     def forward(self, x: torch.Tensor, cond: torch.Tensor) -> torch.Tensor:
+        """x [N,D,h,w], cond [N,T] to [N,D,h,w]."""
         y = self.norm(self.depthwise(x), cond).permute(0, 2, 3, 1)
         y = self.narrow(self.grn(F.gelu(self.widen(y))))
         return x + y.permute(0, 3, 1, 2)
@@ -93,6 +94,7 @@ class AdaGN(nn.Module):
         nn.init.zeros_(self.affine.bias)
 
     def forward(self, x: torch.Tensor, cond: torch.Tensor) -> torch.Tensor:
+        """x [N,D,h,w], cond [N,T] to [N,D,h,w]."""
         scale, shift = self.affine(cond)[:, :, None, None].chunk(2, dim=1)
         found: torch.Tensor = torch.addcmul(shift, self.norm(x), 1 + scale)
         return found
@@ -108,6 +110,7 @@ class GRN(nn.Module):
         self.beta = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [N,h,w,D] to [N,h,w,D]."""
         norm = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
         return x + self.gamma * (x * (norm / (norm.mean(-1, keepdim=True) + 1e-6))) + self.beta
 
