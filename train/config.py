@@ -77,10 +77,12 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """save_interval: steps between checkpoints. keep: how many of the last ones stay. keep_every:
-    one is written at each multiple of so many steps and stays as well, 0 for none."""
+    """save_interval: steps between checkpoints. save_epochs: instead, epochs of the main task.
+    keep: how many of the last ones stay. keep_every: one is written at each multiple of so many
+    steps and stays as well, 0 for none."""
 
     save_interval: int = 50
+    save_epochs: float = 0.0
     keep: int = 2
     keep_every: int = 0
 
@@ -116,7 +118,8 @@ class SampleConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run. method: its name. steps: of the optimiser. seed: of weights, order and noise.
+    """One run. method: its name. steps: of the optimiser. epochs:
+    instead, how often to go through the main task. seed: of weights, order and noise.
     threads: intra-op threads; bit-identity holds at a fixed number of them, so the number is part
     of the configuration. device: cpu, cuda, cuda:1 …. precision: of the arithmetic; auto is fp32
     on a CPU, bf16 or else fp16 on a GPU. deterministic: bit-identity on a GPU too. compile:
@@ -130,6 +133,7 @@ class RunConfig:
 
     method: str = "style_adapter"
     steps: int = 300
+    epochs: float = 0.0
     seed: int = 0
     threads: int = 2
     device: str = "cpu"
@@ -151,12 +155,14 @@ class RunConfig:
 
 
 _LEAST = {
-    "steps": 1, "initial_steps": 0, "threads": 1, "data.batch_size": 1, "data.workers": 0,
+    "steps": 1, "epochs": 0, "initial_steps": 0, "threads": 1,
+    "data.batch_size": 1, "data.workers": 0,
     "data.prefetch": 0, "data.shuffle_block": 1, "data.max_bytes": 1, "data.max_failures": 0,
     "optim.warmup_steps": 0, "optim.clip_grad_norm": 0, "optim.weight_decay": 0,
     "optim.gradient_accumulation_steps": 1,
     "ema.update_every": 1, "ema.snapshot_every": 1,
-    "checkpoint.save_interval": 1, "checkpoint.keep": 1, "checkpoint.keep_every": 0,
+    "checkpoint.save_interval": 1, "checkpoint.save_epochs": 0,
+    "checkpoint.keep": 1, "checkpoint.keep_every": 0,
     "sample.sample_every": 1, "sample.num_pairs": 1, "sample.steps": 1,
     "sample.eval_every": 1, "sample.eval_size": 1,
 }  # fmt: skip

@@ -80,14 +80,16 @@ def main(
     folder = RunFolder(runs / run_name)
     changes = dict(overrides)
     named = {
-        "data.where": where, "data.mix": mix, "steps": steps, "seed": seed, "threads": threads,
-        "device": device,
+        "data.where": where, "data.mix": mix, "steps": steps, "epochs": epochs, "seed": seed,
+        "threads": threads, "device": device,
     }  # fmt: skip
     changes |= {key: str(value) for key, value in named.items() if value is not None}
     if resume and (overwrite or epochs is not None):
         raise UserError("--resume goes on as it was: leave --overwrite and --epochs away")
     if steps is not None and epochs is not None:
         raise UserError("--steps and --epochs both say how long: keep one")
+    if steps is not None:
+        changes["epochs"] = "0"  # those of a preset
     if limit is not None and limit < 1:
         raise UserError(f"--limit={limit}: takes 1 or more")
     if limit is not None and (resume or overwrite):
@@ -104,7 +106,7 @@ def main(
         there = folder.path.is_dir()
         if there:  # before anything slow
             stack.enter_context(held(folder.path, busy))
-        settings, data = _prepare(folder, method, config, changes, epochs, resume, force, layout)
+        settings, data = _prepare(folder, method, config, changes, resume, force, layout)
         built = _build(settings)
         if not there:
             stack.enter_context(held(make_folder(folder.path), busy))
@@ -130,7 +132,6 @@ def _prepare(
     method: str,
     config: str,
     changes: dict[str, str],
-    epochs: float | None,
     resume: bool,
     force: bool,
     layout: Layout,
@@ -147,9 +148,10 @@ def _prepare(
         settings = fresh_config(method, config, changes)
     check_config(settings)
     data = open_data(settings.data, needs_of(settings), layout)
-    if epochs is not None:
-        settings = with_epochs(settings, epochs, len(data.selections[0]))
-    return settings if resume else settled(settings, facts_of_data(data)), data
+    if resume:
+        return settings, data
+    settings = with_epochs(settings, len(data.selections[0]))
+    return settled(settings, facts_of_data(data)), data
 
 
 def _build(settings: Any) -> Any:

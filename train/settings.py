@@ -10,7 +10,7 @@ from toolkit.core.config import load_toml, nest, resolve
 from toolkit.core.errors import UserError
 from toolkit.stream.mix import parse_mix
 from train.config import RunConfig
-from train.methods import preset_path
+from train.methods import config_module, preset_path
 from train.runs import RunFolder, default_config, load_config, open_run
 
 # What does not change a run's result, and may therefore change when it is resumed.
@@ -41,19 +41,39 @@ def fresh_config(method: str, config: str, changes: Mapping[str, str]) -> RunCon
 
     Args:
         method: the method's name.
-        config: a preset of the method, or the path of a TOML file.
+        config: a preset of the method, or the path of a TOML file; for some methods also of a
+            JSON file of another program.
         changes: dotted names and texts that override it.
 
     Raises:
         UserError: an unknown name, a value of the wrong type, a file of another method.
     """
-    is_file = config.endswith(".toml")
-    path = Path(config) if is_file else preset_path(method, config)
+    path = Path(config)
+    if path.suffix == ".json":
+        return resolve(_foreign(method, path), nest(changes), "the flags")
+    if path.suffix != ".toml":
+        path = preset_path(method, config)
     tree = load_toml(path)
     if tree.get("method", method) != method:
         raise UserError(f"{path} configures {tree['method']}: python -m train.run {tree['method']}")
     settings = resolve(default_config(method), tree, path.name)
     return resolve(settings, nest(changes), "the flags")
+
+
+def _foreign(method: str, path: Path) -> RunConfig:
+    """The configuration that another program's file stands for; says what has no counterpart."""
+    read = getattr(config_module(method), "from_json", None)
+    if read is None:
+        raise UserError(f"{path}: {method} takes a preset or a TOML file")
+    try:
+        values, notes = read(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    for note in notes:
+        print(f"{path}: {note}")
+    return resolve(default_config(method), nest(values), path.name)
 
 
 def stored_config(
@@ -87,10 +107,17 @@ def is_free(name: str) -> bool:
     return any(name == free or name.startswith(f"{free}.") for free in _FREE)
 
 
-def with_epochs(settings: RunConfig, epochs: float, num_main: int) -> RunConfig:
-    """The configuration with as many steps as go through the main task `epochs` times."""
-    if epochs <= 0:
-        raise UserError(f"epochs={epochs}: takes a number above 0")
+def with_epochs(settings: RunConfig, num_main: int) -> RunConfig:
+    """The configuration with steps for its epochs: as many as go through the main task so often."""
     weights = list(parse_mix(settings.data.mix).values())
-    samples = epochs * num_main * sum(weights) / weights[0]
-    return dataclasses.replace(settings, steps=max(1, ceil(samples / settings.data.batch_size)))
+
+    def steps_of(epochs: float) -> int:
+        samples = epochs * num_main * sum(weights) / weights[0]
+        return max(1, ceil(samples / settings.data.batch_size))
+
+    saving = settings.checkpoint
+    if settings.epochs:
+        settings = dataclasses.replace(settings, steps=steps_of(settings.epochs))
+    if saving.save_epochs:
+        saving = dataclasses.replace(saving, save_interval=steps_of(saving.save_epochs))
+    return dataclasses.replace(settings, checkpoint=saving)

@@ -168,10 +168,11 @@ def test_no_run_lists_those_there_are(tmp_path: Path) -> None:
 
 
 def test_epochs_count_the_main_task() -> None:
-    """100 main samples twice, 3 of 4 samples are main, 16 a batch: 200 · 4/3 / 16 = 16.7 steps."""
-    assert with_epochs(fresh(), 2, 100).steps == 17
-    with pytest.raises(UserError, match="above 0"):
-        with_epochs(fresh(), 0, 100)
+    """Batches of 16 samples, three quarters of them main: 2 epochs of 100 are 267 samples."""
+    assert with_epochs(fresh(epochs="2"), 100).steps == 17
+    kept = with_epochs(fresh(**{"checkpoint.save_epochs": "1"}), 100)
+    assert (kept.steps, kept.checkpoint.save_interval) == (fresh().steps, 9)
+    assert with_epochs(fresh(), 100) == fresh()
 
 
 def test_toml_round_trip_of_every_default() -> None:

@@ -6,6 +6,8 @@ A method's `config.py` has
     Stylize                    how it makes pictures, a frozen dataclass with a field `steps`
     needs(config) -> Needs
     settle(config, data) -> Config    optional: fills in what the data decide
+    from_json(text)                   optional: dotted names and texts, and notes, of a
+                                      configuration of another program
 """
 
 from collections.abc import Mapping

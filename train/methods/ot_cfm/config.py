@@ -7,6 +7,9 @@ from typing import Literal
 from toolkit.core.checks import at_least
 from toolkit.core.errors import UserError
 from train.methods.needs import DataFacts, Feature, Needs
+from train.methods.ot_cfm.foreign import from_json
+
+__all__ = ["Config", "NetConfig", "Stylize", "from_json", "needs", "settle"]
 
 
 @dataclass(frozen=True)
