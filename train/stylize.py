@@ -7,6 +7,7 @@ python -m train.stylize --run=runs/demo --content=cat.jpg --style=wave.jpg --out
 import dataclasses
 import json
 import resource
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -77,12 +78,19 @@ def main(
         pair = [_read(given) for given in (content, style) if given is not None]
         method, _ = _load(folder, settings, checkpoint)
         _one(method, pair, caption, chosen, path)
+        _tell(method)
         print(path)
         return
     layout = local_layout(shards, manifests)
     samples = _select(settings.data, dataset, where, layout)
     method, identity = _load(folder, settings, checkpoint)
     _many(method, folder, settings, identity, chosen, layout, samples, limit)
+    _tell(method)
+
+
+def _tell(method: Any) -> None:
+    for note in method.notes():
+        print(note, file=sys.stderr)
 
 
 def _check(

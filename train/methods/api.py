@@ -71,6 +71,10 @@ class Method(Protocol):
         """Pictures, float [N,3,S,S] in [-1,1]; equal seeds give equal pictures."""
         ...
 
+    def notes(self) -> list[str]:
+        """What there is to tell of the pictures made so far, a line each."""
+        ...
+
     def request(self, batch: Batch, how: Any) -> StylizeRequest:
         """What to make from a batch with the roles of `Needs.inputs`."""
         ...

@@ -29,6 +29,10 @@ class Base:
         """The batch as it is."""
         return batch
 
+    def notes(self) -> list[str]:
+        """Nothing to tell."""
+        return []
+
     def request(self, batch: Batch, how: Any) -> StylizeRequest:
         """Contents in the styles that they are linked to, noise from the samples' seeds."""
         style = batch.images.get("style")

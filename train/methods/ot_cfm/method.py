@@ -19,9 +19,11 @@ from train.methods.ot_cfm.translate import Translator
 from train.parts.coupling import couple
 from train.parts.flow import interpolate
 from train.parts.noise import normal, sample_generators, uniform
+from train.parts.samplers import evaluations
 
 NOISE_SEED = "noise_seed"  # a feature that `prepare` adds: which sample's noise goes with each
 _COLUMNS = 4  # target styles that are shown while a run is watched
+_MEASURED = 8  # samples whose round trip is measured
 
 
 class Method(Base):
@@ -35,6 +37,7 @@ class Method(Base):
             self.net = IsoNext(config.net, len(config.styles))
         self.translator = Translator(self._velocity, none=len(config.styles))
         self._identity: Mapping[str, Any] = json.loads(config.encoder or "{}")
+        self._told: list[str] = []
 
     def module(self) -> torch.nn.Module:
         """The network, with what latents are standardised by."""
@@ -97,8 +100,15 @@ class Method(Base):
         source = self._source(request, how).to(x.device)
         target = torch.full_like(source, self.number(how.target_style or self._other(source)))
         if how.tolerance:
-            how, _ = self.translator.cheapest(x[:8], source[:8], how)
-        return self._decoded(self._translated(x, source, target, how))
+            how, _ = self.translator.cheapest(x[:_MEASURED], source[:_MEASURED], how)
+        noise = self.translator.invert(x, source, how)
+        if not self._told:
+            self._told.append(self._measured(x, source, noise, how))
+        return self._decoded(self.translator.generate(noise, target, how))
+
+    def notes(self) -> list[str]:
+        """The error of a round trip of the first pictures, for nothing conserves it."""
+        return self._told
 
     def request(self, batch: Batch, how: Any) -> StylizeRequest:
         """The samples' own pictures, from the styles that they are of."""
@@ -196,11 +206,19 @@ class Method(Base):
         latents = x.float() * self.net.std + self.net.mean
         return self.codec.decode(latents).clamp(-1, 1)
 
-    def _translated(
-        self, x: torch.Tensor, source: torch.Tensor, target: torch.Tensor, how: Stylize
-    ) -> torch.Tensor:
-        noise = self.translator.invert(x, source, how)
-        return self.translator.generate(noise, target, how)
+    def _measured(
+        self, x: torch.Tensor, source: torch.Tensor, noise: torch.Tensor, how: Stylize
+    ) -> str:
+        """A round trip of some of the samples, whose way back is known already."""
+        some = slice(_MEASURED)
+        plain = dataclasses.replace(how, guidance=1, clamp=0)
+        back = self.translator.generate(noise[some], source[some], plain)
+        error = (back - x[some]).flatten(1).norm(dim=1) / x[some].flatten(1).norm(dim=1)
+        cost = evaluations(how.solver, how.steps)
+        return (
+            f"round trip of the first {len(back)}: relative error {error.mean():.2g} "
+            f"({how.solver}, {cost} evaluations each way)"
+        )
 
     def _names(self, batch: Batch) -> tuple[str, ...]:
         """The style of each sample: its own, or the one called as its task."""
