@@ -144,9 +144,8 @@ def test_couplings_reorder_noise_and_whole_samples(stream: Any, coupling: str) -
 
     if coupling != "ot_exact":
         assert cost(seeds, paired) < cost(batch.sample_seed, batch)
-        whole = method.training_loss(paired).per_sample
-        torch.testing.assert_close(float(whole.detach().sum()) * 192 * 64, cost(seeds, paired), rtol=1e-4,
-                                   atol=0)  # fmt: skip
+        whole = float(method.training_loss(paired).per_sample.detach().sum())
+        assert whole * 192 * 64 == pytest.approx(cost(seeds, paired), rel=1e-4)
 
 
 def test_parts_of_a_coupled_batch_give_its_gradients(stream: Any) -> None:
