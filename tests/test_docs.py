@@ -112,7 +112,7 @@ def test_every_flag_of_the_readme_is_known(line: str) -> None:
 
 
 def test_links_and_paths_exist() -> None:
-    for name in ("README.md", "ARCHITECTURE.md", "train/methods/style_adapter/README.md"):
+    for name in ("README.md", "ARCHITECTURE.md", "train/methods/ot_cfm/README.md"):
         text = (ROOT / name).read_text("utf-8")
         for target in re.findall(r"\]\(([^)#:]+)\)", text):
             assert (ROOT / name).parent.joinpath(target).exists(), f"{name}: {target}"
