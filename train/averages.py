@@ -13,6 +13,7 @@ from toolkit.core.errors import UserError, one_line
 from toolkit.core.files import atomic_path, make_folder
 from train.config import EmaConfig
 from train.parts.power_ema import PowerEma, Profile, combination, gamma_of
+from train.state import write_safetensors
 
 
 class Averages:
@@ -51,13 +52,10 @@ class Averages:
             self._tracked.load_state(averages, int(state["time"]))
 
     def _save(self, step: int) -> None:
-        from safetensors.torch import save_file
-
         facts = {"time": self._tracked.time, "sigma_rels": self._config.sigma_rels}
         path = make_folder(self._folder) / f"step-{step:06d}.safetensors"
         with atomic_path(path) as temporary:
-            # one entry, since several have no fixed order
-            save_file(self._tracked.state(), temporary, {"tessera": json.dumps(facts)})
+            write_safetensors(temporary, self._tracked.state(), {"tessera": json.dumps(facts)})
 
 
 def reconstruct(

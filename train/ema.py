@@ -53,16 +53,14 @@ def main(
 
 
 def _files(paths: list[Path], mu: float, out: Path) -> None:
-    from safetensors.torch import save_file
-
     from toolkit.core.files import atomic_path
-    from train.state import read_weights
+    from train.state import read_weights, write_safetensors
 
     if not out.parent.is_dir() or out.is_dir():
         raise UserError(f"--out={out}: name a file in a folder that exists")
     found = _average([partial(read_weights, path) for path in paths], mu)
     with atomic_path(out) as temporary:
-        save_file(found, temporary, _facts(paths[-1]))
+        write_safetensors(temporary, found, _facts(paths[-1]))
     print(f"{out}: {len(paths)} files averaged, mu {mu}")
 
 

@@ -81,7 +81,6 @@ def _write(
     final: Path, state: TrainState, tensors: Mapping[str, Mapping[str, torch.Tensor]]
 ) -> None:
     from safetensors import SafetensorError
-    from safetensors.torch import save_file
 
     folder = final.parent
     temporary = folder / f".{final.name}.{os.getpid()}.tmp"
@@ -90,15 +89,13 @@ def _write(
             shutil.rmtree(leftover, ignore_errors=True)
         temporary.mkdir(parents=True)
         for name, values in tensors.items():
-            save_file(_plain(values), temporary / f"{name}.safetensors")
+            write_safetensors(temporary / f"{name}.safetensors", values)
         files = {p.name: _sha256(p) for p in sorted(temporary.iterdir())}
         fields = {**asdict(state), "files": files}
         fields["sha256"] = _hash_of(fields)
         text = json.dumps(fields, indent=1, sort_keys=True)
         (temporary / "state.json").write_text(text + "\n", "utf-8")
-        mode = (temporary / "state.json").stat().st_mode
         for path in temporary.iterdir():
-            path.chmod(mode)  # safetensors leave theirs to their owner alone
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
         shutil.rmtree(final, ignore_errors=True)
@@ -112,6 +109,21 @@ def _write(
         ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_safetensors(
+    path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, str] | None = None
+) -> None:
+    """Writes tensors of any device and memory layout; read back, they are contiguous.
+
+    facts: go into the file's header; more than one entry would have no fixed order.
+    """
+    from safetensors.torch import save_file
+
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(_plain(tensors), path, dict(facts) if facts else None)
+    path.chmod(mode)  # the library leaves its files to their owner alone
 
 
 def step_of(checkpoint: Path) -> int:

@@ -293,3 +293,22 @@ def test_a_warm_up_longer_than_the_run_is_told(train: Train) -> None:
     code, out, err = train(*small_but("--warmup_steps=12", "--schedule=constant"), "--limit=1")
     assert code == 0, err
     assert "the warm-up of 12 steps outlasts the run: the rate goes up to 0.001 of 0.002" in out
+
+
+def test_another_memory_layout_is_stored_and_resumed_as_any(train: Train, tmp_path: Path) -> None:
+    flags = ("--channels_last", "--sigma_rels=0.1", "--snapshot_every=2", "--update_every=1")
+    for name in ("straight", "stopped"):
+        fresh(train, name, *flags)
+    drop_last(tmp_path / "stopped", 2)
+    code, _, err = train("--name=stopped", "--resume")
+    assert code == 0, err
+    ends = [
+        list_checkpoints(tmp_path / name / "checkpoints")[-1] for name in ("straight", "stopped")
+    ]
+    for file in ("weights", "optimizer", "ema"):
+        ours, theirs = ((end / f"{file}.safetensors").read_bytes() for end in ends)
+        assert ours == theirs, file
+    copies = [sorted((tmp_path / name / "ema").iterdir()) for name in ("straight", "stopped")]
+    assert [p.read_bytes() for p in copies[0]] == [p.read_bytes() for p in copies[1]]
+    plain = tmp_path / "straight" / "config.toml"
+    assert {p.stat().st_mode for p in copies[0]} == {plain.stat().st_mode}
