@@ -84,6 +84,8 @@ def claimed(folder: RunFolder, overwrite: bool) -> Iterator[Callable[[], None]]:
     refuse_existing(folder, overwrite)
     is_new = not folder.path.exists() or not any(folder.path.iterdir())
     aside = make_folder(folder.path) / ".before"
+    if aside.is_dir() and not folder.checkpoints.is_dir():  # a start that was killed
+        _put_back(aside)
     _remove(aside)
     before = list(folder.path.iterdir())
     aside.mkdir()
@@ -93,13 +95,20 @@ def claimed(folder: RunFolder, overwrite: bool) -> Iterator[Callable[[], None]]:
         yield lambda: _remove(aside)
     except BaseException:
         if aside.is_dir():
-            for path in folder.path.iterdir():
-                if path != aside:
-                    _remove(path)
-            for path in aside.iterdir():
-                path.rename(folder.path / path.name)
-            _remove(folder.path if is_new else aside)
+            _put_back(aside)
+            if is_new:
+                _remove(folder.path)
         raise
+
+
+def _put_back(aside: Path) -> None:
+    """What is aside takes the place of what lies beside it."""
+    for path in aside.parent.iterdir():
+        if path != aside:
+            _remove(path)
+    for path in aside.iterdir():
+        path.rename(aside.parent / path.name)
+    aside.rmdir()
 
 
 def _remove(path: Path) -> None:

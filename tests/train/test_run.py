@@ -249,6 +249,14 @@ def test_a_start_that_fails_leaves_everything_as_it_was(train: Train, tmp_path: 
     code, _, err = train(*SMALL, "--name=typo", "--init_from=nosuch")
     assert code == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+    killed = run / ".before"  # as a start leaves it that is killed before its first step
+    killed.mkdir()
+    for path in [p for p in run.iterdir() if p != killed]:
+        path.rename(killed / path.name)
+    (run / "config.toml").write_text("")
+    code, _, err = train(*SMALL, "--name=run", "--overwrite", "--init_from=nosuch")
+    assert code == 2
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     fresh(train, "run", "--overwrite", "--seed=3")
     assert not (run / ".before").exists()
     assert (run / "config.toml").read_bytes() != before[run / "config.toml"]

@@ -77,12 +77,10 @@ class Method(Base):
         """Squared error of the velocity at a random time of the straight path from noise to data,
         mean over the latent."""
         device = batch.weights.device
-        generators = sample_generators(batch.sample_seed)
+        generators = sample_generators(batch.sample_seed + 1)  # of all but the noise
         seeds, _ = batch.features.get(NOISE_SEED, (batch.sample_seed, None))
-        x1 = self._standard(self._scaled(batch, sample_generators(batch.sample_seed + 1)))
+        x1 = self._standard(self._scaled(batch, generators))
         x0 = normal(sample_generators(seeds), x1.shape[1:], device)
-        for generator in generators:  # past the noise, whoever it went to
-            torch.randn(x1.shape[1:], generator=generator)
         t = self._times(generators).to(device)
         labels = self._labels(batch).to(device)
         dropped = uniform(generators, device) < self.config.label_drop
