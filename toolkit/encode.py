@@ -147,6 +147,8 @@ def _of_pictures(size: int, multiple: int, fit: str, flip: bool, views: Any) -> 
     if size % multiple:
         raise UserError(f"--target_size={size}: takes a multiple of {multiple}")
     found = {"size": size, "fit": fit, "flip": flip}
+    if not views.count and views.least_scale != 1:
+        raise UserError(f"--least_scale={views.least_scale}: goes with --views")
     if not views.count:
         return found
     if fit != "crop":

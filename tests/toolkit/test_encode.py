@@ -256,6 +256,7 @@ def test_damage_stops_it(call: Any, triplets: Layout, spoil: Callable[..., None]
         (("true", "--encoder=haar", "--target_size=-8"), "target_size=-8: takes 0 or more"),
         (("true", "--encoder=haar", "--batch_size=0"), "batch_size=0: takes 1 or more"),
         (("true", *HAAR, "--views=2", "--fit=pad"), "--views=2: goes with --fit=crop"),
+        (("true", *HAAR, "--least_scale=0.5"), "--least_scale=0.5: goes with --views"),
         (("true", *HAAR, "--views=-1"), "--views=-1: takes 0 or more"),
         (("true", *HAAR, "--views=1", "--least_scale=0"), "least_scale=0.0: takes a number up to"),
         (("style='Rococo'", *HAAR), "no sample fits"),
