@@ -1,9 +1,12 @@
 """The one file of the evaluator that knows runs: where their pictures, costs and samples lie."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from toolkit.store.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -38,3 +41,30 @@ def outputs_of(run: Path) -> Outputs:
         config=folder.config.read_text("utf-8"),
         trained_on=load_config(folder.config).data.split,
     )
+
+
+def translating_of(
+    run: Path, checkpoint: Path | None, options: Mapping[str, str], layout: Layout
+) -> tuple[Any, Any]:
+    """A run that translates between labels (`train.translating.Translating`), and how it is to do
+    so. Raises UserError."""
+    from toolkit.core.config import nest, resolve
+    from train.methods import stylize_defaults
+    from train.runs import load_config, open_run
+    from train.trained import load_trained
+    from train.translating import Translating
+
+    folder = open_run(run)
+    settings = load_config(folder.config)
+    how = resolve(stylize_defaults(settings.method), nest(options), "the flags")
+    return Translating(load_trained(folder, settings, checkpoint), layout), how
+
+
+def stylize_fields(run: Path) -> dict[str, str]:
+    """Help on the options of a run's method, by name; none where there is no such run."""
+    from toolkit.core.config import describe
+    from train.methods import stylize_defaults
+    from train.runs import RunFolder, load_config
+
+    config = RunFolder(run).config
+    return describe(stylize_defaults(load_config(config).method)) if config.is_file() else {}

@@ -21,7 +21,7 @@ figcaption { font-size: 12px; color: #666; overflow-wrap: anywhere; line-height:
 .missing { color: #8a4b00; } pre { background: #f0f0ec; padding: 1rem; overflow-x: auto; }
 svg text { font: 11px system-ui, sans-serif; fill: #555; }
 """
-_COLOURS = ("#9aa5b1", "#b3261e", "#1c6b48")
+_COLOURS = ("#9aa5b1", "#b3261e", "#1c6b48", "#2d5d9f", "#8a5a00", "#6b3fa0")
 _WIDTH, _HEIGHT, _MARGIN = 760, 260, 46
 
 
@@ -62,9 +62,16 @@ def figure(pixels: np.ndarray, caption: str, size: int | None = None) -> str:
     )
 
 
-def line_plot(lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+def figures(pictures: Sequence[tuple[np.ndarray, str]]) -> str:
+    """A row of pictures with their captions."""
+    return f"<div class='row'>{''.join(figure(*picture) for picture in pictures)}</div>"
+
+
+def line_plot(
+    lines: Mapping[str, Sequence[tuple[float, float]]], unit: str = "steps", label: str = "loss"
+) -> str:
     """An SVG plot of named lines over a logarithmic axis; values that are not above 0 are left
-    out."""
+    out. unit: of the other axis; label: what is shown, for those who cannot see it."""
     kept = {
         name: [(x, y) for x, y in points if y > 0 and math.isfinite(y)]
         for name, points in lines.items()
@@ -89,17 +96,19 @@ def line_plot(lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
             f"<line x1='{_MARGIN}' x2='{_WIDTH - _MARGIN}' y1='{at}' y2='{at}' stroke='#e5e5e0'/>"
             f"<text x='{_MARGIN - 6}' y='{at}' text-anchor='end' dy='4'>{value:.3g}</text>"
         )
+    apart = min(240, (_WIDTH - 3 * _MARGIN) / len(kept))
     for index, (name, points) in enumerate(kept.items()):
         colour = _COLOURS[index % len(_COLOURS)]
         path = " ".join(place(x, y) for x, y in points)
         parts.append(
             f"<polyline fill='none' stroke='{colour}' stroke-width='1.6' points='{path}'/>"
-            f"<text x='{_MARGIN + index * 240}' y='{_HEIGHT - 6}' style='fill:{colour}'>"
+            f"<text x='{_MARGIN + index * apart:.0f}' y='{_HEIGHT - 6}' style='fill:{colour}'>"
             f"{html.escape(name)}</text>"
         )
     parts.append(
-        f"<text x='{_WIDTH - _MARGIN}' y='{_HEIGHT - 6}' text-anchor='end'>{right:g} steps</text>"
+        f"<text x='{_WIDTH - _MARGIN}' y='{_HEIGHT - 6}' text-anchor='end'>{right:g} {unit}</text>"
     )
     return (
-        f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role='img' aria-label='loss'>{''.join(parts)}</svg>"
+        f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role='img' aria-label='{label}'>"
+        f"{''.join(parts)}</svg>"
     )

@@ -61,6 +61,7 @@ def main(
     from train.methods import stylize_defaults
     from train.pictures import StylizeSettings
     from train.runs import load_config, needs_of, open_run
+    from train.trained import load_trained
 
     folder = open_run(run)
     settings = load_config(folder.config)
@@ -76,16 +77,16 @@ def main(
         path = out or folder.path / "stylized" / f"{name.rstrip('_')}.png"
         _check_out(path)
         pair = [_read(given) for given in (content, style) if given is not None]
-        method, _ = _load(folder, settings, checkpoint)
+        method = load_trained(folder, settings, checkpoint).method
         _one(method, pair, caption, chosen, path)
         _tell(method)
         print(path)
         return
     layout = local_layout(shards, manifests)
     samples = _select(settings.data, dataset, where, layout)
-    method, identity = _load(folder, settings, checkpoint)
-    _many(method, folder, settings, identity, chosen, layout, samples, limit)
-    _tell(method)
+    trained = load_trained(folder, settings, checkpoint)
+    _many(trained, chosen, layout, samples, limit)
+    _tell(trained.method)
 
 
 def _tell(method: Any) -> None:
@@ -106,29 +107,6 @@ def _check(
         raise UserError("give --content and --style together, or neither for the validation pairs")
     if content is None and out is not None:
         raise UserError("--out goes with --content; a query's pictures are packed")
-
-
-def _load(folder: Any, settings: Any, checkpoint: Path | None) -> tuple[Any, dict[str, Any]]:
-    import torch
-
-    from toolkit.core.files import sha256_of
-    from toolkit.encoders.device import usable_device
-    from train.runs import build_method
-    from train.state import chosen_checkpoint, latest_checkpoint, load_weights, read_state
-
-    if checkpoint is None:
-        chosen = latest_checkpoint(folder.checkpoints)
-    else:
-        chosen = chosen_checkpoint(folder.checkpoints, checkpoint)
-    state = read_state(chosen, settings.method)
-    device = usable_device(settings.device)
-    torch.set_num_threads(settings.threads)
-    method = build_method(settings)
-    method.module().to(device)
-    method.load_trainable_state(load_weights(chosen))
-    method.module().eval()
-    weights = sha256_of(chosen / "weights.safetensors")
-    return method, {"run": folder.path.name, "step": state.step, "weights": weights}
 
 
 def _read(path: Path) -> Any:
@@ -223,10 +201,7 @@ def _select(data: Any, dataset: str | None, where: str | None, layout: Layout) -
 
 
 def _many(
-    method: Any,
-    folder: Any,
-    settings: Any,
-    identity: dict[str, Any],
+    trained: Any,
     chosen: Any,
     layout: Layout,
     samples: tuple[str, Any],
@@ -236,7 +211,8 @@ def _many(
     from train.pictures import StylizedSource
 
     dataset, selection = samples
-    source = StylizedSource(method, selection, dataset, chosen, identity)
+    method, folder, settings = trained.method, trained.folder, trained.settings
+    source = StylizedSource(method, selection, dataset, chosen, trained.identity)
     if limit is not None:
         name = f"{folder.dataset}-rehearsal"
         result = pack(source, name, layout, samples_per_shard=64, limit=limit)
@@ -245,7 +221,7 @@ def _many(
     result = pack(source, folder.dataset, layout, samples_per_shard=64)
     if source.spent_s:
         cost = {
-            **identity,
+            **trained.identity,
             "pictures": result.num_ok,
             "seconds_per_picture": sorted(source.spent_s)[len(source.spent_s) // 2],
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

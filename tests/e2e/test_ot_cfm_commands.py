@@ -1,5 +1,6 @@
 """Encoding, training, killing, resuming and translating through the real commands."""
 
+import json
 import subprocess
 import sys
 import time
@@ -92,3 +93,45 @@ def test_a_photograph_is_translated_with_averaged_weights(
         pictures.append(np.asarray(Image.open(out)))
     assert pictures[0].shape == (64, 64, 3)
     assert not np.array_equal(*pictures)
+
+
+def test_translations_of_held_out_pictures_are_scored_and_shown(
+    straight: Path, encoded_data: Layout, run_command: Any, tmp_path: Path
+) -> None:
+    done = run_command(
+        "eval.translation", f"--run={straight}", "--source=content",
+        "--targets=Cubism,Impressionism",
+        "--samples=6", "--probe_samples=20", "--guidances=1,2", "--budgets=2,4", "--steps=2",
+        "--solver=heun", "--numbered_crops", *words_of(encoded_data), cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "report: " in done.stdout
+    result = json.loads((straight / "scores" / "translation.json").read_text("utf-8"))
+    assert (result["samples"], result["size_px"], result["step"]) == (6, 64, 16)
+    assert result["photographs"] < 6
+    assert result["options"]["solver"] == "heun"
+    assert {row["target"] for row in result["rows"]} == {"Cubism", "Impressionism", "all"}
+    same = [row for row in result["rows"] if row["what"] == "unchanged"]
+    assert all(row["edges_1px"]["mean"] > 0.999 for row in same)  # wavelets are exactly undone
+    assert set(result["probe_right"]) >= {"content", "Cubism"}
+    errors = {(p["solver"], p["evaluations"]): p["error"] for p in result["round_trip"]}
+    assert errors["euler", 4] < errors["euler", 2]
+    sheet = np.asarray(Image.open(straight / "scores" / "translation.png"))
+    assert sheet.shape[1] == 3 * 64
+    assert "Impressionism" in (straight / "translation.html").read_text("utf-8")
+
+
+def test_a_run_that_does_not_translate_is_told_what_scores_it(
+    sample_data: Layout, tmp_path: Path, run_command: Any
+) -> None:
+    trained = run_command(
+        "train.run", "--steps=1", "--name=other", "--batch_size=2", "--eval_size=2",
+        "--num_pairs=1",
+        *words_of(sample_data), cwd=tmp_path,
+    )  # fmt: skip
+    assert trained.returncode == 0, trained.stderr
+    done = run_command("eval.translation", "--run=runs/other", *words_of(sample_data), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith(
+        "style_adapter does not translate between labels: python -m eval.run scores its pictures"
+    )

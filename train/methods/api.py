@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -90,4 +90,31 @@ class Method(Protocol):
 
     def load_trainable_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Puts `trainable_state` back. Raises UserError when names or shapes differ."""
+        ...
+
+
+@runtime_checkable
+class Translates(Protocol):
+    """What a method has besides that translates pictures between labels by way of latents.
+
+    translator: with `invert`, `generate` and `round_trip`, as `train.methods.ot_cfm.translate` has
+    them.
+    """
+
+    translator: Any
+
+    def number(self, style: str) -> int:
+        """The number of a label by name. Raises UserError."""
+        ...
+
+    def latents(self, batch: Batch) -> torch.Tensor:
+        """Standardised latents of a batch, float32 [N,C,h,w]."""
+        ...
+
+    def encoded(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Those of pictures, float [N,3,S,S] in [-1,1], rounded to 8 bits."""
+        ...
+
+    def decoded(self, x: torch.Tensor) -> torch.Tensor:
+        """Pictures, float [N,3,S,S] in [-1,1], of standardised latents."""
         ...

@@ -37,11 +37,12 @@ class Config:
     """Settings of the method.
 
     sidecar: of the latents. weights: of the encoder that made them, a folder or a hub id, for
-    pictures; its own default otherwise. styles: names, in the order of their numbers; all that the
-    data name otherwise, a sample without a style being of the one called as its task. label_drop:
-    share of samples that are trained without their label, for guidance. coupling: of noise and
-    data, see train/parts/coupling.py. time: how times are drawn. calibration: samples that decide
-    how latents are standardised.
+    pictures; its own default otherwise. labels: what a sample's label is, the style that its
+    manifest names (of the one called as its task where it names none) or the task that it comes
+    from. styles: labels, in the order of their numbers; all that the data have otherwise.
+    label_drop: share of samples that are trained without label, for guidance. coupling: of noise
+    and data, see train/parts/coupling.py. time: how times are drawn. calibration: samples that
+    decide how latents are standardised.
 
     size, encoder: pixels a side, and what made the latents; the data decide both.
     """
@@ -49,6 +50,7 @@ class Config:
     net: NetConfig = field(default_factory=NetConfig)
     sidecar: str = "latents"
     weights: str = ""
+    labels: Literal["style", "task"] = "style"
     styles: tuple[str, ...] = ()
     label_drop: float = 0.15
     coupling: Literal["independent", "ot_exact", "ot_hungarian", "c2ot"] = "independent"
@@ -99,6 +101,11 @@ def needs(config: Config) -> Needs:
     return Needs((), config.size, (latents,), inputs=("target",))
 
 
+def label_of(config: Config, style: str | None, task: str) -> str:
+    """The label of a sample of a style, or of none, from a task."""
+    return task if config.labels == "task" else style or task
+
+
 def settle(config: Config, data: DataFacts) -> Config:
     """Fills in size, channels, encoder and styles. Raises UserError: fewer than two styles, named
     styles that no sample has, samples of a style that is not among those that are named."""
@@ -117,7 +124,7 @@ def settle(config: Config, data: DataFacts) -> Config:
     channels = module.to_latents(latents.encoder, torch.zeros(shape)).shape[1]
     found = tuple(
         dict.fromkeys(
-            style or task
+            label_of(config, style, task)
             for task, styles in data.styles.items()
             for style in sorted(styles, key=lambda name: name or "")
         )

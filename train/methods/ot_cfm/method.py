@@ -13,7 +13,7 @@ from toolkit.encoders.api import Codec, encoder_module, open_encoder
 from toolkit.stream.batch import Batch
 from train.methods.api import LossOut, StylizeRequest
 from train.methods.base import Base
-from train.methods.ot_cfm.config import Config, Stylize
+from train.methods.ot_cfm.config import Config, Stylize, label_of
 from train.methods.ot_cfm.net import IsoNext, parts_of
 from train.methods.ot_cfm.translate import Translator
 from train.parts.coupling import couple
@@ -102,7 +102,7 @@ class Method(Base):
         noise = self.translator.invert(x, source, how)
         if not self._told:
             self._told.append(self._measured(x, source, noise, how))
-        return self._decoded(self.translator.generate(noise, target, how))
+        return self.decoded(self.translator.generate(noise, target, how))
 
     def notes(self) -> list[str]:
         """The error of a round trip of the first pictures, for nothing conserves it."""
@@ -117,19 +117,19 @@ class Method(Base):
             captions=batch.captions,
             seeds=batch.sample_seed,
             how=how,
-            labels=self._names(batch),
+            labels=self.names(batch),
         )
 
     @torch.no_grad()
     def columns(self, batch: Batch, how: Any) -> dict[str, torch.Tensor]:
         """The pictures, and in each style what becomes of their stored latents."""
         found = {"picture": batch.images["target"].floats()}
-        x, source = self._standard(self._scaled(batch, None)), self._labels(batch)
+        x, source = self.latents(batch), self._labels(batch)
         source = source.to(x.device)
         noise = self.translator.invert(x, source, how)
         for number, style in enumerate(self.config.styles[:_COLUMNS]):
             target = torch.full_like(source, number)
-            made = self._decoded(self.translator.generate(noise, target, how))
+            made = self.decoded(self.translator.generate(noise, target, how))
             found[style] = made.to(found["picture"].device)
         return found
 
@@ -144,6 +144,26 @@ class Method(Base):
             f"the run knows no style {style!r}: it has "
             + ", ".join(f"{number} {name}" for number, name in enumerate(styles))
         )
+
+    def names(self, batch: Batch) -> tuple[str, ...]:
+        """The label of each sample."""
+        tasks = [batch.tasks[index] for index in batch.task.tolist()]
+        named = zip(batch.style_names, tasks, strict=True)
+        return tuple(label_of(self.config, style, task) for style, task in named)
+
+    def latents(self, batch: Batch) -> torch.Tensor:
+        """Standardised latents of a batch, float32 [N,C,h,w]: what the flow ends in."""
+        return self._standard(self._scaled(batch, None))
+
+    def encoded(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Standardised latents of pictures, float [N,3,S,S] in [-1,1], rounded to 8 bits."""
+        pixels = ((pictures + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        latents = self.codec.latents(self.codec.encode(pixels)["latent"])
+        return self._standard(latents.to(self.net.mean.device))
+
+    def decoded(self, x: torch.Tensor) -> torch.Tensor:
+        """Pictures, float [N,3,S,S] in [-1,1], of standardised latents."""
+        return self.codec.decode(x.float() * self.net.std + self.net.mean).clamp(-1, 1)
 
     @cached_property
     def codec(self) -> Codec:
@@ -196,13 +216,8 @@ class Method(Base):
                 )
         else:
             assert request.content is not None
-            pixels = ((request.content + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-            latents = self.codec.latents(self.codec.encode(pixels)["latent"])
+            return self.encoded(request.content)
         return self._standard(latents.to(self.net.mean.device))
-
-    def _decoded(self, x: torch.Tensor) -> torch.Tensor:
-        latents = x.float() * self.net.std + self.net.mean
-        return self.codec.decode(latents).clamp(-1, 1)
 
     def _measured(
         self, x: torch.Tensor, source: torch.Tensor, noise: torch.Tensor, how: Stylize
@@ -218,15 +233,10 @@ class Method(Base):
             f"({how.solver}, {cost} evaluations each way)"
         )
 
-    def _names(self, batch: Batch) -> tuple[str, ...]:
-        """The style of each sample: its own, or the one called as its task."""
-        tasks = [batch.tasks[index] for index in batch.task.tolist()]
-        return tuple(style or task for style, task in zip(batch.style_names, tasks, strict=True))
-
     def _labels(self, batch: Batch) -> torch.Tensor:
         """int64 [N]; a style that the run does not know, as held-out samples may have, is none."""
         known = {name: number for number, name in enumerate(self.config.styles)}
-        return torch.tensor([known.get(name, len(known)) for name in self._names(batch)])
+        return torch.tensor([known.get(name, len(known)) for name in self.names(batch)])
 
     def _source(self, request: StylizeRequest, how: Stylize) -> torch.Tensor:
         if how.source_style:

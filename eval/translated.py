@@ -1,0 +1,256 @@
+"""Held-out pictures, what translation and simpler ways make of them, and how those score."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from eval.domains import adain, colour_transfer, fit_probe
+from eval.statistics import pigeonhole_interval
+from toolkit.core.errors import UserError
+from toolkit.core.progress import Progress
+from toolkit.measures.edges import SIGMAS_PX, edge_correlation
+
+BASELINES = ("unchanged", "colour transfer", "AdaIN")
+_ROUND_TRIPS = 8  # samples whose round trips are measured
+_SHOWN = 10  # pictures
+
+
+@dataclass(frozen=True)
+class Share:
+    """A mean, and its 95% interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a way of translating scores. what: its name. target: a style, or "all". called: share
+    that the probe takes for the target. edges_1px, edges_4px: correlation of edges with the
+    originals. taken_for: how often the probe names each style."""
+
+    what: str
+    target: str
+    called: Share
+    edges_1px: Share
+    edges_4px: Share
+    taken_for: Mapping[str, float]
+
+
+class Translations:
+    """Held-out pictures of one style, and what becomes of them.
+
+    Args:
+        opened: the run, a `train.translating.Translating`.
+        how: options of the translation, without guidance.
+        source, targets: styles; the first, and all others, where empty.
+        samples: cuts of the source, and of each style for the probe's accuracy.
+        probe_samples: cuts of each style to fit the probe to.
+        numbered_crops: whether keys that differ in a last -NUMBER are of one photograph.
+
+    Raises UserError: unknown styles, styles without samples.
+    """
+
+    def __init__(
+        self,
+        opened: Any,
+        how: Any,
+        source: str,
+        targets: Sequence[str],
+        samples: int,
+        probe_samples: int,
+        numbered_crops: bool,
+    ):
+        self._opened, self._how = opened, how
+        self._source, self._targets = _chosen(opened.styles, source, targets)
+        self._pixels, keys = opened.held_out(self._source, samples, "translation")
+        self._groups = [re.sub(r"-\d+$", "", key) for key in keys] if numbered_crops else keys
+        self._latents = opened.encoded(self._pixels)
+        self._some = _first_of_each(self._groups, _SHOWN)
+        self._shown: dict[tuple[str, str], torch.Tensor] = {}  # of those, by way and target
+        self._seconds: dict[str, float] = {}
+        self._probe = fit_probe(*_labelled(opened, probe_samples))
+        self._right = self._accuracy(samples)
+
+    def rows(self, guidances: Sequence[float]) -> list[Row]:
+        """Every way of translating, for each target, and for all where there are several."""
+        start = time.monotonic()
+        plain = replace(self._how, guidance=1.0)
+        with Progress(len(self._pixels), "inversion", "pictures") as progress:
+            noise = torch.cat(
+                list(_counted(self._opened.inverted(self._latents, self._source, plain), progress))
+            )
+        self._seconds["inversion"] = (time.monotonic() - start) / len(noise)
+        ways: dict[str, Callable[[str], torch.Tensor]] = {
+            "unchanged": lambda _: self._opened.decoded(self._latents),
+            "colour transfer": self._recoloured,
+            "AdaIN": self._renormalised,
+        }
+        ways |= {f"guidance {w:g}": partial(self._translated, noise, w) for w in guidances}
+        found: list[Row] = []
+        with Progress(len(ways) * len(self._targets), "score", "sets") as progress:
+            for what, way in ways.items():
+                parts = []
+                for target in self._targets:
+                    pictures = way(target)
+                    self._shown[what, target] = pictures[self._some]
+                    parts.append(self._scored(target, pictures))
+                    progress.advance()
+                found += [_row(what, part, self._groups) for part in parts]
+                if len(parts) > 1:
+                    found.append(_pooled(what, parts, self._groups))
+        return found
+
+    def round_trips(self, budgets: Sequence[int]) -> list[dict[str, Any]]:
+        """Mean relative error of there and back under the source's label, by solver and
+        evaluations each way."""
+        found = []
+        settings = self._opened.solver_settings(self._how, budgets)
+        some = self._latents[:_ROUND_TRIPS]
+        with Progress(len(settings), "round trips", "settings") as progress:
+            for solver, evaluations, how in settings:
+                error = self._opened.round_trip(some, self._source, how)
+                found.append({"solver": solver, "evaluations": evaluations, "error": error})
+                progress.advance()
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        """What was measured, and on what."""
+        return {
+            **self._opened.identity,
+            "source": self._source,
+            "targets": list(self._targets),
+            "samples": len(self._pixels),
+            "photographs": len(set(self._groups)),
+            "size_px": self._pixels.shape[-1],
+            "options": asdict(self._how),
+            "probe_right": self._right,
+            "seconds_per_picture": self._seconds,
+        }
+
+    def sheet(self) -> tuple[list[str], np.ndarray]:
+        """Names of columns, and uint8 [H,W,3]: a row for each of some pictures. With one target all
+        ways, with several what guidance makes of each at the second of its weights."""
+        ways = list(dict.fromkeys(what for what, _ in self._shown))
+        if len(self._targets) > 1:
+            guided = [what for what in ways if what not in BASELINES]
+            way = guided[min(1, len(guided) - 1)]
+            shown = {f"{target}, {way}": self._shown[way, target] for target in self._targets}
+        else:
+            shown = {what: self._shown[what, self._targets[0]] for what in ways}
+        columns = {"original": self._pixels[self._some], **shown}
+        rows = torch.cat(list(columns.values()), dim=3)
+        return list(columns), _bytes(torch.cat(list(rows), dim=1))
+
+    def _accuracy(self, samples: int) -> dict[str, Any]:
+        """How many held-out originals of each style the probe takes for what they are."""
+        found = {}
+        for number, style in enumerate(self._opened.styles):
+            if self._opened.is_validated(style):
+                pixels, keys = self._opened.held_out(style, samples, "probe")
+                right = self._probe.predict(self._opened.encoded(pixels)) == number
+                share = _share(right.double().numpy(), keys, [style] * len(keys))
+                found[style] = {**asdict(share), "pictures": len(set(keys)), "cuts": len(keys)}
+        return found
+
+    def _translated(self, noise: torch.Tensor, weight: float, target: str) -> torch.Tensor:
+        start = time.monotonic()
+        guided = replace(self._how, guidance=weight)
+        found = torch.cat(list(self._opened.generated(noise, target, guided)))
+        self._seconds[f"guidance {weight:g}"] = (time.monotonic() - start) / len(noise)
+        return self._opened.decoded(found)
+
+    def _references(self, target: str) -> torch.Tensor:
+        """As many cuts of the target style as there are sources."""
+        pixels, _ = self._opened.held_out(target, len(self._pixels), "reference")
+        return pixels[[n % len(pixels) for n in range(len(self._pixels))]]
+
+    def _recoloured(self, target: str) -> torch.Tensor:
+        return colour_transfer(self._pixels, self._references(target))
+
+    def _renormalised(self, target: str) -> torch.Tensor:
+        references = self._opened.encoded(self._references(target))
+        return self._opened.decoded(adain(self._latents, references))
+
+    def _scored(self, target: str, pictures: torch.Tensor) -> dict[str, Any]:
+        named = self._probe.predict(self._opened.encoded(pictures)).tolist()
+        styles = self._opened.styles
+        edges = [
+            [edge_correlation(_bytes(a), _bytes(b), sigma) for sigma in SIGMAS_PX]
+            for a, b in zip(self._pixels, pictures, strict=True)
+        ]
+        return {
+            "target": target,
+            "called": np.array([styles[number] == target for number in named], float),
+            "edges": np.array(edges),
+            "taken_for": Counter(styles[number] for number in named),
+        }
+
+
+def _chosen(
+    styles: Sequence[str], source: str, targets: Sequence[str]
+) -> tuple[str, tuple[str, ...]]:
+    chosen = source or styles[0]
+    for style in (chosen, *targets):
+        if style not in styles:
+            raise UserError(f"the run knows no style {style!r}: it has {', '.join(styles)}")
+    if chosen in targets:
+        raise UserError(f"--targets names {chosen}, which is the source")
+    return chosen, tuple(targets) or tuple(style for style in styles if style != chosen)
+
+
+def _first_of_each(groups: Sequence[str], most: int) -> list[int]:
+    """Numbers of the first of each group."""
+    first = {group: number for number, group in reversed(list(enumerate(groups)))}
+    return sorted(first.values())[:most]
+
+
+def _labelled(opened: Any, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents of all styles that the run was trained on, and the numbers of their styles."""
+    found, numbers = [], []
+    with Progress(len(opened.styles), "probe", "styles") as progress:
+        for number, style in enumerate(opened.styles):
+            found.append(opened.trained_on(style, count, "probe"))
+            numbers += [number] * len(found[-1])
+            progress.advance()
+    return torch.cat(found), torch.tensor(numbers)
+
+
+def _row(what: str, part: Mapping[str, Any], groups: Sequence[str]) -> Row:
+    return _pooled(what, [part], groups, part["target"])
+
+
+def _pooled(
+    what: str, parts: Sequence[Mapping[str, Any]], groups: Sequence[str], target: str = "all"
+) -> Row:
+    pictures = [*groups] * len(parts)
+    targets = [part["target"] for part in parts for _ in groups]
+    called = np.concatenate([part["called"] for part in parts])
+    edges = np.concatenate([part["edges"] for part in parts])
+    total: Counter[str] = sum((part["taken_for"] for part in parts), Counter())
+    fine, coarse = (_share(edges[:, n], pictures, targets) for n in (0, 1))
+    shares = {style: count / len(called) for style, count in total.items()}
+    return Row(what, target, _share(called, pictures, targets), fine, coarse, shares)
+
+
+def _share(values: np.ndarray, pictures: Sequence[str], targets: Sequence[str]) -> Share:
+    return Share(float(values.mean()), *pigeonhole_interval(values, pictures, targets))
+
+
+def _counted(parts: Iterator[torch.Tensor], progress: Progress) -> Iterator[torch.Tensor]:
+    for part in parts:
+        progress.advance(len(part))
+        yield part
+
+
+def _bytes(pixels: torch.Tensor) -> np.ndarray:
+    """float [3,H,W] in [-1,1] to uint8 [H,W,3]."""
+    return ((pixels + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()

@@ -1,0 +1,97 @@
+"""The page about a run's translations."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from eval.page import figures, line_plot, page, table
+
+_MOST = 12  # columns of the table of what targets were taken for
+
+
+def translation_page(result: Mapping[str, Any], columns: Sequence[str], sheet: np.ndarray) -> str:
+    """HTML of what `eval.translation` measured. sheet: uint8 [H,W,3], a row for each picture under
+    the names of `columns`."""
+    parts = [
+        ("Translations", _rows(result)),
+        ("Pictures", _pictures(columns, sheet)),
+        ("The probe", _probe(result)),
+        ("Round trips", _round_trips(result)),
+    ]
+    if len(result["targets"]) > 1:
+        parts.insert(2, ("What translations are taken for", _taken_for(result)))
+    return page(f"{result['run']}: from {result['source']}", parts)
+
+
+def _rows(result: Mapping[str, Any]) -> str:
+    scores = {"called": "called target", "edges_4px": "edges at 4 px", "edges_1px": "edges at 1 px"}
+    heads = ["way", "target", *(text for name in scores.values() for text in (name, "95%"))]
+    rows = [
+        [row["what"], row["target"], *(text for name in scores for text in _texts(row[name]))]
+        for row in result["rows"]
+    ]
+    how = result["options"]
+    seconds = ", ".join(f"{what} {s:.2f} s" for what, s in result["seconds_per_picture"].items())
+    return (
+        f"<p>{result['samples']} cuts of {result['photographs']} held-out pictures, "
+        f"{result['size_px']} px, step {result['step']}; {how['solver']}, {how['steps']} steps each"
+        " way. Called target: the share that a probe of latent statistics takes for the target. "
+        "Edges: correlation of gradient magnitudes with the original's. Intervals: bootstrap over "
+        f"pictures and targets. A picture took {seconds}.</p>" + table(heads, rows)
+    )
+
+
+def _texts(share: Mapping[str, float]) -> tuple[str, str]:
+    return f"{share['mean']:.3f}", f"{share['low']:.2f} … {share['high']:.2f}"
+
+
+def _pictures(columns: Sequence[str], sheet: np.ndarray) -> str:
+    side = sheet.shape[1] // len(columns)
+    return "".join(
+        figures(
+            [
+                (sheet[top : top + side, n * side : (n + 1) * side], name)
+                for n, name in enumerate(columns)
+            ]
+        )
+        for top in range(0, len(sheet), side)
+    )
+
+
+def _taken_for(result: Mapping[str, Any]) -> str:
+    styles = list(result["probe_right"]) or result["targets"]
+    rows = [
+        [row["what"], row["target"], *(f"{row['taken_for'].get(s, 0):.2f}" for s in styles[:_MOST])]
+        for row in result["rows"]
+        if row["target"] != "all"
+    ]
+    return table(["way", "target", *styles[:_MOST]], rows)
+
+
+def _probe(result: Mapping[str, Any]) -> str:
+    rows = [
+        [style, *_texts(right), str(right["cuts"]), str(right["pictures"])]
+        for style, right in result["probe_right"].items()
+    ]
+    return (
+        "<p>A linear classifier of the channels' means, deviations and slopes, fitted to latents "
+        "that the run was trained on; here on held-out originals.</p>"
+        + table(["style", "right", "95%", "cuts", "pictures"], rows)
+    )
+
+
+def _round_trips(result: Mapping[str, Any]) -> str:
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for point in result["round_trip"]:
+        lines.setdefault(point["solver"], []).append((point["evaluations"], point["error"]))
+    rows = [
+        [solver, ", ".join(f"{count:g}: {error:.1e}" for count, error in points)]
+        for solver, points in lines.items()
+    ]
+    return (
+        "<p>Mean relative error of going back to the noise and forth again under the source's "
+        "label, against evaluations of the network each way.</p>"
+        + line_plot(lines, "evaluations", "relative error")
+        + table(["solver", "evaluations: error"], rows)
+    )
