@@ -8,9 +8,10 @@ import torch
 
 @dataclass(frozen=True)
 class Probe:
-    """A linear classifier of latent statistics. mean, std: [F], what features are standardised by;
-    weight [F,K], bias [K]: of K domains."""
+    """A linear classifier of latent statistics. with_slopes: which of them, see `statistics`. mean,
+    std: [F], what features are standardised by; weight [F,K], bias [K]: of K domains."""
 
+    with_slopes: bool
     mean: torch.Tensor
     std: torch.Tensor
     weight: torch.Tensor
@@ -18,7 +19,7 @@ class Probe:
 
     def logits(self, latents: torch.Tensor) -> torch.Tensor:
         """float64 [N,K] of latents [N,C,h,w]."""
-        features = (statistics(latents) - self.mean) / self.std
+        features = (statistics(latents, self.with_slopes) - self.mean) / self.std
         return features @ self.weight + self.bias
 
     def predict(self, latents: torch.Tensor) -> torch.Tensor:
@@ -26,23 +27,30 @@ class Probe:
         return self.logits(latents).argmax(1)
 
 
-def statistics(latents: torch.Tensor) -> torch.Tensor:
-    """float64 [N,4C]: mean, deviation and mean absolute slopes of each channel of [N,C,h,w]."""
+def statistics(latents: torch.Tensor, with_slopes: bool) -> torch.Tensor:
+    """float64 [N,2C]: mean and deviation of each channel of [N,C,h,w], which adaptive instance
+    normalisation can give to any picture; [N,4C] with its mean absolute slopes, which it cannot."""
     values = latents.double()
+    moments = [values.mean((2, 3)), values.std((2, 3))]
+    if not with_slopes:
+        return torch.cat(moments, dim=1)
     across = values.diff(dim=3).abs().mean((2, 3))
     down = values.diff(dim=2).abs().mean((2, 3))
-    return torch.cat([values.mean((2, 3)), values.std((2, 3)), across, down], dim=1)
+    return torch.cat([*moments, across, down], dim=1)
 
 
-def fit_probe(latents: torch.Tensor, domains: torch.Tensor, decay: float = 1e-2) -> Probe:
+def fit_probe(
+    latents: torch.Tensor, domains: torch.Tensor, with_slopes: bool, decay: float = 1e-2
+) -> Probe:
     """Multinomial logistic regression with a quadratic penalty, solved to its only optimum.
 
     Args:
         latents: [N,C,h,w].
         domains: int64 [N], each of 0 … K − 1 at least once; each domain counts as much.
+        with_slopes: see `statistics`.
         decay: weight of the penalty.
     """
-    features = statistics(latents)
+    features = statistics(latents, with_slopes)
     mean, std = features.mean(0), features.std(0).clamp(min=1e-9)
     features = (features - mean) / std
     num_domains = int(domains.max()) + 1
@@ -60,7 +68,7 @@ def fit_probe(latents: torch.Tensor, domains: torch.Tensor, decay: float = 1e-2)
         return found
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
-    return Probe(mean, std, weight.detach(), bias.detach())
+    return Probe(with_slopes, mean, std, weight.detach(), bias.detach())
 
 
 def adain(content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:

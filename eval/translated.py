@@ -20,6 +20,7 @@ from toolkit.measures.edges import SIGMAS_PX, edge_correlation
 BASELINES = ("unchanged", "colour transfer", "AdaIN")
 _ROUND_TRIPS = 8  # samples whose round trips are measured
 _SHOWN = 10  # pictures
+_DECODED = 400  # cuts of each style that are decoded to fit the probe of pictures
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,15 @@ class Share:
 @dataclass(frozen=True)
 class Row:
     """What a way of translating scores. what: its name. target: a style, or "all". called: share
-    that the probe takes for the target. edges_1px, edges_4px: correlation of edges with the
-    originals. taken_for: how often the probe names each style."""
+    whose pictures are taken for the target, by a probe of means, deviations and slopes of their
+    latents; called_latents: share whose latents are, before they become pictures, by one of means
+    and deviations alone. edges_1px, edges_4px: correlation of edges with the originals. taken_for:
+    how often the probe of pictures names each style."""
 
     what: str
     target: str
     called: Share
+    called_latents: Share
     edges_1px: Share
     edges_4px: Share
     taken_for: Mapping[str, float]
@@ -77,7 +81,11 @@ class Translations:
         self._some = _first_of_each(self._groups, _SHOWN)
         self._shown: dict[tuple[str, str], torch.Tensor] = {}  # of those, by way and target
         self._seconds: dict[str, float] = {}
-        self._probe = fit_probe(*_labelled(opened, probe_samples))
+        latents, numbers = _labelled(opened, probe_samples)
+        self._of_latents = fit_probe(latents, numbers, with_slopes=False)
+        shown, numbers = _labelled(opened, min(probe_samples, _DECODED))
+        shown = opened.encoded(opened.decoded(shown))  # as translations are looked at
+        self._of_pictures = fit_probe(shown, numbers, with_slopes=True)
         self._right = self._accuracy(samples)
 
     def rows(self, guidances: Sequence[float]) -> list[Row]:
@@ -90,7 +98,7 @@ class Translations:
             )
         self._seconds["inversion"] = (time.monotonic() - start) / len(noise)
         ways: dict[str, Callable[[str], torch.Tensor]] = {
-            "unchanged": lambda _: self._opened.decoded(self._latents),
+            "unchanged": lambda _: self._latents,
             "colour transfer": self._recoloured,
             "AdaIN": self._renormalised,
         }
@@ -100,9 +108,10 @@ class Translations:
             for what, way in ways.items():
                 parts = []
                 for target in self._targets:
-                    pictures = way(target)
+                    latents = way(target)
+                    pictures = self._opened.decoded(latents)
                     self._shown[what, target] = pictures[self._some]
-                    parts.append(self._scored(target, pictures))
+                    parts.append(self._scored(target, latents, pictures))
                     progress.advance()
                 found += [_row(what, part, self._groups) for part in parts]
                 if len(parts) > 1:
@@ -156,9 +165,18 @@ class Translations:
         for number, style in enumerate(self._opened.styles):
             if self._opened.is_validated(style):
                 pixels, keys = self._opened.held_out(style, samples, "probe")
-                right = self._probe.predict(self._opened.encoded(pixels)) == number
-                share = _share(right.double().numpy(), keys, [style] * len(keys))
-                found[style] = {**asdict(share), "pictures": len(set(keys)), "cuts": len(keys)}
+                latents = self._opened.encoded(pixels)
+                again = self._opened.encoded(self._opened.decoded(latents))
+                shares = {
+                    what: asdict(
+                        _share((named == number).double().numpy(), keys, [style] * len(keys))
+                    )
+                    for what, named in (
+                        ("called", self._of_pictures.predict(again)),
+                        ("called_latents", self._of_latents.predict(latents)),
+                    )
+                }
+                found[style] = {**shares, "pictures": len(set(keys)), "cuts": len(keys)}
         return found
 
     def _translated(self, noise: torch.Tensor, weight: float, target: str) -> torch.Tensor:
@@ -166,7 +184,7 @@ class Translations:
         guided = replace(self._how, guidance=weight)
         found = torch.cat(list(self._opened.generated(noise, target, guided)))
         self._seconds[f"guidance {weight:g}"] = (time.monotonic() - start) / len(noise)
-        return self._opened.decoded(found)
+        return found
 
     def _references(self, target: str) -> torch.Tensor:
         """As many cuts of the target style as there are sources."""
@@ -174,24 +192,27 @@ class Translations:
         return pixels[[n % len(pixels) for n in range(len(self._pixels))]]
 
     def _recoloured(self, target: str) -> torch.Tensor:
-        return colour_transfer(self._pixels, self._references(target))
+        return self._opened.encoded(colour_transfer(self._pixels, self._references(target)))
 
     def _renormalised(self, target: str) -> torch.Tensor:
         references = self._opened.encoded(self._references(target))
-        return self._opened.decoded(adain(self._latents, references))
+        return adain(self._latents, references)
 
-    def _scored(self, target: str, pictures: torch.Tensor) -> dict[str, Any]:
-        named = self._probe.predict(self._opened.encoded(pictures)).tolist()
+    def _scored(self, target: str, latents: torch.Tensor, pictures: torch.Tensor) -> dict[str, Any]:
         styles = self._opened.styles
+        number = styles.index(target)
+        named = self._of_pictures.predict(self._opened.encoded(pictures))
+        before = self._of_latents.predict(latents)
         edges = [
             [edge_correlation(_bytes(a), _bytes(b), sigma) for sigma in SIGMAS_PX]
             for a, b in zip(self._pixels, pictures, strict=True)
         ]
         return {
             "target": target,
-            "called": np.array([styles[number] == target for number in named], float),
+            "called": (named == number).double().numpy(),
+            "called_latents": (before == number).double().numpy(),
             "edges": np.array(edges),
-            "taken_for": Counter(styles[number] for number in named),
+            "taken_for": Counter(styles[number] for number in named.tolist()),
         }
 
 
@@ -233,12 +254,15 @@ def _pooled(
 ) -> Row:
     pictures = [*groups] * len(parts)
     targets = [part["target"] for part in parts for _ in groups]
-    called = np.concatenate([part["called"] for part in parts])
+    called, latents = (
+        np.concatenate([part[name] for part in parts]) for name in ("called", "called_latents")
+    )
     edges = np.concatenate([part["edges"] for part in parts])
     total: Counter[str] = sum((part["taken_for"] for part in parts), Counter())
     fine, coarse = (_share(edges[:, n], pictures, targets) for n in (0, 1))
     shares = {style: count / len(called) for style, count in total.items()}
-    return Row(what, target, _share(called, pictures, targets), fine, coarse, shares)
+    shown, before = (_share(values, pictures, targets) for values in (called, latents))
+    return Row(what, target, shown, before, fine, coarse, shares)
 
 
 def _share(values: np.ndarray, pictures: Sequence[str], targets: Sequence[str]) -> Share:

@@ -25,7 +25,10 @@ def translation_page(result: Mapping[str, Any], columns: Sequence[str], sheet: n
 
 
 def _rows(result: Mapping[str, Any]) -> str:
-    scores = {"called": "called target", "edges_4px": "edges at 4 px", "edges_1px": "edges at 1 px"}
+    scores = {
+        "called": "called target", "called_latents": "by its latents",
+        "edges_4px": "edges at 4 px", "edges_1px": "edges at 1 px",
+    }  # fmt: skip
     heads = ["way", "target", *(text for name in scores.values() for text in (name, "95%"))]
     rows = [
         [row["what"], row["target"], *(text for name in scores for text in _texts(row[name]))]
@@ -36,7 +39,7 @@ def _rows(result: Mapping[str, Any]) -> str:
     return (
         f"<p>{result['samples']} cuts of {result['photographs']} held-out pictures, "
         f"{result['size_px']} px, step {result['step']}; {how['solver']}, {how['steps']} steps each"
-        " way. Called target: the share that a probe of latent statistics takes for the target. "
+        " way. Called target: the share that a probe takes for the target. "
         "Edges: correlation of gradient magnitudes with the original's. Intervals: bootstrap over "
         f"pictures and targets. A picture took {seconds}.</p>" + table(heads, rows)
     )
@@ -71,13 +74,24 @@ def _taken_for(result: Mapping[str, Any]) -> str:
 
 def _probe(result: Mapping[str, Any]) -> str:
     rows = [
-        [style, *_texts(right), str(right["cuts"]), str(right["pictures"])]
+        [
+            style,
+            *_texts(right["called"]),
+            *_texts(right["called_latents"]),
+            str(right["cuts"]),
+            str(right["pictures"]),
+        ]
         for style, right in result["probe_right"].items()
     ]
     return (
-        "<p>A linear classifier of the channels' means, deviations and slopes, fitted to latents "
-        "that the run was trained on; here on held-out originals.</p>"
-        + table(["style", "right", "95%", "cuts", "pictures"], rows)
+        "<p>Linear classifiers, fitted to what the run was trained on; here on held-out originals. "
+        "That of pictures sees means, deviations and slopes of channels, decoded and encoded again "
+        "as translations are; that of latents sees means and deviations of the latents as they are "
+        "made, which AdaIN copies from its reference.</p>"
+        + table(
+            ["style", "right, of pictures", "95%", "right, of latents", "95%", "cuts", "pictures"],
+            rows,
+        )
     )
 
 

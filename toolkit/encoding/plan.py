@@ -60,7 +60,7 @@ def tasks(
         if wanted <= there:
             yield count
             continue
-        columns = ["key", "status", "caption", "members"]
+        columns = ["key", "status", "caption", "style", "members"]
         rows = read_manifest(catalog.layout.manifest_named(dataset, stem), columns)
         yield ShardTask(dataset, stem, tuple(rows), frozenset(wanted | there))
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -125,10 +125,10 @@ def encode(catalog: Catalog, job: Job) -> Summary:
                     yield task
 
         for task, inputs in groupby(inputs_of(catalog, job, todo()), lambda made: made.task):
-            _remove_leftovers(layout, task, job.name)
+            remove_leftovers(layout, task, job.name)
             samples = encoded_samples(task, inputs, job)
-            counted = _counted(samples, task, summary, progress)
-            write_tensors(layout, task.dataset, task.stem, job.name, job.recipe.sha256, counted)
+            samples = counted(samples, task, summary, progress)
+            write_tensors(layout, task.dataset, task.stem, job.name, job.recipe.sha256, samples)
             summary.num_shards += 1
     summary.seconds = time.monotonic() - start
     return summary
@@ -149,7 +149,8 @@ def encoded_samples(task: ShardTask, inputs: Iterator[Inputs], job: Job) -> Iter
             continue
         found = [next(results) for _ in items_of(row)]
         pictures = tuple(dict.fromkeys(item.picture for item, *_ in found))
-        problem = next((p for _, _, p in found if p), None) or _not_finite(found)
+        made = ((name, a) for _, arrays, _ in found for name, a in arrays.items())
+        problem = next((p for _, _, p in found if p), None) or not_finite(made)
         if problem:
             yield Encoded(row["key"], pictures, (), *problem)
             continue
@@ -219,9 +220,10 @@ def inputs_of(catalog: Catalog, job: Job, todo: Iterator[ShardTask]) -> Iterator
     )  # fmt: skip
 
 
-def _counted(
+def counted(
     samples: Iterator[Encoded], task: ShardTask, summary: Summary, progress: Progress
 ) -> Iterator[Encoded]:
+    """The samples, counted on their way."""
     for sample in samples:
         if sample.cause:
             summary.causes[sample.cause] += 1
@@ -240,11 +242,11 @@ def _tensor(item: Item, output: str, values: np.ndarray) -> Tensor:
     return Tensor(output, item.picture, ext, values)
 
 
-def _not_finite(found: list[tuple[Item, dict[str, np.ndarray], Any]]) -> tuple[str, str] | None:
-    for _, arrays, _ in found:
-        for name, values in arrays.items():
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                return "not_finite", f"{name} holds values that are not finite"
+def not_finite(found: Iterable[tuple[str, np.ndarray]]) -> tuple[str, str] | None:
+    """Cause and text of the first of named arrays that holds infinities or NaN."""
+    for name, values in found:
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            return "not_finite", f"{name} holds values that are not finite"
     return None
 
 
@@ -252,7 +254,7 @@ def _chosen(found: dict[str, Any], outputs: Sequence[str]) -> dict[str, Any]:
     return {name: found[name] for name in outputs}
 
 
-def _remove_leftovers(layout: Any, task: ShardTask, name: str) -> None:
+def remove_leftovers(layout: Any, task: ShardTask, name: str) -> None:
     """Temporary files of a process that was killed; a shard is one process's own."""
     paths: tuple[Path, ...] = (
         tensors_path(layout, task.dataset, task.stem, name),

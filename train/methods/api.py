@@ -1,6 +1,6 @@
 """What a training method is to the loop, to the commands and to the evaluator."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -109,6 +109,12 @@ class Translates(Protocol):
 
     def latents(self, batch: Batch) -> torch.Tensor:
         """Standardised latents of a batch, float32 [N,C,h,w]."""
+        ...
+
+    def standardised(
+        self, stored: torch.Tensor, task: str, styles: Sequence[str | None]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Those of stored latents of a task, and int64 [N], their labels' numbers."""
         ...
 
     def encoded(self, pictures: torch.Tensor) -> torch.Tensor:

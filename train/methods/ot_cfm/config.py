@@ -44,7 +44,8 @@ class Config:
     and data, see train/parts/coupling.py. time: how times are drawn. calibration: samples that
     decide how latents are standardised.
 
-    size, encoder: pixels a side, and what made the latents; the data decide both.
+    noise_sidecar: of noise for each latent, made by train.invert, in the place of drawn noise:
+    reflow. size, encoder: pixels a side, and what made the latents; the data decide both.
     """
 
     net: NetConfig = field(default_factory=NetConfig)
@@ -56,6 +57,7 @@ class Config:
     coupling: Literal["independent", "ot_exact", "ot_hungarian", "c2ot"] = "independent"
     time: Literal["uniform", "logit_normal"] = "uniform"
     calibration: int = 512
+    noise_sidecar: str = ""
     size: int = 0
     encoder: str = ""
 
@@ -97,8 +99,10 @@ class Stylize:
 
 def needs(config: Config) -> Needs:
     """Latents; pictures only to translate them."""
-    latents = Feature("latent", "target", config.sidecar)
-    return Needs((), config.size, (latents,), inputs=("target",))
+    features = [Feature("latent", "target", config.sidecar)]
+    if config.noise_sidecar:
+        features.append(Feature("noise", "target", config.noise_sidecar))
+    return Needs((), config.size, tuple(features), inputs=("target",))
 
 
 def label_of(config: Config, style: str | None, task: str) -> str:
@@ -143,7 +147,25 @@ def settle(config: Config, data: DataFacts) -> Config:
             f"all samples are of one style, {styles[0]}: mix two datasets, as --mix=photos:1,"
             "paintings:1, or select samples of several styles"
         )
+    _check_noise(config, data)
     size = int(latents.settings["size"])
     net = replace(config.net, channels=channels)
     encoder = json.dumps(dict(latents.encoder), sort_keys=True)
     return replace(config, net=net, styles=styles, size=size, encoder=encoder)
+
+
+def _check_noise(config: Config, data: DataFacts) -> None:
+    if not config.noise_sidecar:
+        return
+    noise, latents = data.features["noise"], data.features["latent"]
+    cuts = [{**facts.settings, "dtype": None} for facts in (noise, latents)]
+    if noise.encoder["encoder"] != "noise" or cuts[0] != cuts[1]:
+        raise UserError(
+            f"--noise_sidecar={config.noise_sidecar}: not the noise of the latents in "
+            f"{config.sidecar}: make it with python -m train.invert"
+        )
+    if config.coupling != "independent":
+        raise UserError(
+            f"--coupling={config.coupling} pairs noise that is drawn, but --noise_sidecar names "
+            "each latent's own: leave one out"
+        )

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -78,9 +78,12 @@ class Method(Base):
         mean over the latent."""
         device = batch.weights.device
         generators = sample_generators(batch.sample_seed + 1)  # of all but the noise
-        seeds, _ = batch.features.get(NOISE_SEED, (batch.sample_seed, None))
-        x1 = self._standard(self._scaled(batch, generators))
-        x0 = normal(sample_generators(seeds), x1.shape[1:], device)
+        if "noise" in batch.features:  # of the latents' means
+            x1, x0 = self.latents(batch), batch.features["noise"][0].float()
+        else:
+            seeds, _ = batch.features.get(NOISE_SEED, (batch.sample_seed, None))
+            x1 = self._standard(self._scaled(batch, generators))
+            x0 = normal(sample_generators(seeds), x1.shape[1:], device)
         t = self._times(generators).to(device)
         labels = self._labels(batch).to(device)
         dropped = uniform(generators, device) < self.config.label_drop
@@ -154,6 +157,15 @@ class Method(Base):
     def latents(self, batch: Batch) -> torch.Tensor:
         """Standardised latents of a batch, float32 [N,C,h,w]: what the flow ends in."""
         return self._standard(self._scaled(batch, None))
+
+    def standardised(
+        self, stored: torch.Tensor, task: str, styles: Sequence[str | None]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Standardised latents [N,C,h,w] of stored ones of a task, and their labels' numbers."""
+        convert = encoder_module(self._identity["encoder"]).to_latents
+        x = self._standard(convert(self._identity, stored).to(self.net.mean.device))
+        numbers = self._numbers(label_of(self.config, style, task) for style in styles)
+        return x, numbers.to(x.device)
 
     def encoded(self, pictures: torch.Tensor) -> torch.Tensor:
         """Standardised latents of pictures, float [N,3,S,S] in [-1,1], rounded to 8 bits."""
@@ -235,8 +247,11 @@ class Method(Base):
 
     def _labels(self, batch: Batch) -> torch.Tensor:
         """int64 [N]; a style that the run does not know, as held-out samples may have, is none."""
+        return self._numbers(self.names(batch))
+
+    def _numbers(self, names: Iterable[str]) -> torch.Tensor:
         known = {name: number for number, name in enumerate(self.config.styles)}
-        return torch.tensor([known.get(name, len(known)) for name in self.names(batch)])
+        return torch.tensor([known.get(name, len(known)) for name in names])
 
     def _source(self, request: StylizeRequest, how: Stylize) -> torch.Tensor:
         if how.source_style:

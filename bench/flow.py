@@ -1,0 +1,139 @@
+"""Training `ot_cfm` against a straightforward implementation of the same network.
+
+    python -m bench.flow [--weights=FOLDER] [--steps=8] [--rounds=5] [--folder=/tmp/tessera-bench]
+
+Theirs is `bench.plain_flow`: loose `.pt` files, torch's DataLoader as it comes, eager, contiguous.
+Ours is a run's own loop, streaming from the shards' sidecar. Both have the same weights to begin
+with, as the equal outputs show, and work in float32 at batch 48. Latents are of the sample data at
+128 pixels: those of FLUX.2's tiny autoencoder where its weights are given (32 × 16 × 16), wavelets
+otherwise (192 × 16 × 16).
+"""
+
+import contextlib
+import io
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import fire
+import torch
+
+from bench.order import sample_data
+from bench.plain_flow import Folder, Net, Trainer
+from bench.timing import machine, pairs, summary, write_results
+
+BATCH, WIDTH, DEPTH, EXPANSION, COND = 48, 192, 8, 3, 192
+
+
+def main(
+    weights: str = "", steps: int = 8, rounds: int = 5, folder: str = "/tmp/tessera-bench"
+) -> None:
+    """Measures and keeps bench/results/flow.json."""
+    from toolkit.store.layout import Layout
+    from train.data import facts_of_data, open_data, open_loader
+    from train.guard import Feed
+    from train.loop import train
+    from train.numerics import open_numerics
+    from train.optim import build_optimizer
+    from train.runs import build_method, needs_of, settled
+    from train.settings import fresh_config
+
+    data = sample_data(Path(folder) / "flow")
+    layout = Layout(data / "s", data / "m")
+    sidecar = "taef2-128" if weights else "haar-128"
+    loose = _encode(layout, sidecar, weights, data / "loose")
+    flags = {
+        "mix": "content:1,wikiart:1", "batch_size": BATCH, "channels_last": True,
+        "hidden_dim": WIDTH, "num_layers": DEPTH, "expansion": EXPANSION, "style_dim": COND,
+        "time_dim": COND, "sidecar": sidecar, "labels": "task",
+    }  # fmt: skip
+    settings = fresh_config("ot_cfm", "smoke", {_full(name): v for name, v in flags.items()})
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        chosen = open_data(settings.data, needs_of(settings), layout)
+        settings = settled(settings, facts_of_data(chosen))
+        method, numerics = build_method(settings), open_numerics(settings)
+        loader = stack.enter_context(open_loader(settings, chosen, needs_of(settings), layout))
+        feed = Feed(loader)
+        method.calibrate(iter(loader))
+        ours_net = method.module().to(memory_format=torch.channels_last)
+        theirs = _theirs(ours_net, Folder(loose))
+        optimizer = build_optimizer(settings.optim, method.param_groups())
+
+        def ours_s() -> float:
+            start = time.perf_counter()
+            train(method, optimizer, feed, settings.optim, numerics, 0, steps, lambda _: True)
+            return time.perf_counter() - start
+
+        def theirs_s() -> float:
+            start = time.perf_counter()
+            for _ in range(steps):
+                theirs.step()
+            return time.perf_counter() - start
+
+        error = _difference(ours_net, theirs.net)
+        found = pairs(ours_s, theirs_s, rounds)
+    rows: list[dict[str, Any]] = [
+        {"name": "largest difference of the two networks' outputs", "value": error},
+        summary("training, samples: loose files, contiguous, eager", found, steps * BATCH),
+    ]
+    shape = list(next(iter(Folder(loose)))[0].shape)
+    about = {**machine(), "threads": torch.get_num_threads(), "latent": shape, "batch": BATCH}
+    write_results("flow", about, rows)
+
+
+def _full(name: str) -> str:
+    groups = {
+        "data": ("mix", "batch_size"), "": ("channels_last",),
+        "method_config": ("sidecar", "labels"),
+    }  # fmt: skip
+    group = next((g for g, names in groups.items() if name in names), "method_config.net")
+    return f"{group}.{name}".lstrip(".")
+
+
+def _encode(layout: Any, sidecar: str, weights: str, loose: Path) -> Path:
+    """Latents beside the shards, and as a folder for each dataset."""
+    encoder = ["--encoder=taef2", f"--weights={weights}"] if weights else ["--encoder=haar"]
+    places = [f"--shards={layout.shards}", f"--manifests={layout.manifests}"]
+    folder = loose / sidecar
+    shutil.rmtree(folder, ignore_errors=True)
+    for dataset in ("content", "wikiart"):
+        query = f"dataset='{dataset}' and split='train'"
+        for more in (
+            [*encoder, "--target_size=128", f"--sidecar={sidecar}"],
+            [f"--sidecar={sidecar}", f"--export_folder={folder / dataset}"],
+        ):
+            command = [sys.executable, "-m", "toolkit.encode", query, *more, *places]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def _theirs(net: Any, data: Folder) -> Trainer:
+    """The same weights in plain modules; random ones, since some begin at 0."""
+    generator = torch.Generator().manual_seed(1)
+    for weight in net.parameters():
+        torch.nn.init.normal_(weight, 0, 0.02, generator)
+    plain = Net(net.mean.shape[0], WIDTH, DEPTH, EXPANSION, COND, net.num_styles)
+    given = {
+        name: value.reshape(plain.state_dict()[name].shape).contiguous()
+        for name, value in net.state_dict().items()
+        if name not in ("mean", "std")
+    }
+    plain.load_state_dict(given)
+    return Trainer(plain, data, BATCH, net.mean.clone(), net.std.clone())
+
+
+@torch.no_grad()
+def _difference(ours: Any, theirs: Net) -> float:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, ours.mean.shape[0], 16, 16, generator=generator)
+    t, style = torch.rand(4, generator=generator), torch.tensor([0, 1, 2, 0])
+    found = ours(x.contiguous(memory_format=torch.channels_last), t, style) - theirs(x, t, style)
+    return float(found.abs().max())
+
+
+if __name__ == "__main__":
+    fire.Fire(main)
