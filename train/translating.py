@@ -1,7 +1,6 @@
 """A finished run that translates between labels, opened for measuring."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +17,7 @@ from toolkit.stream.schedule import Want
 from train.data import Data, open_data
 from train.methods import config_module
 from train.methods.api import Translates
-from train.parts.samplers import SOLVERS, evaluations, steps_for
+from train.parts.samplers import evaluations
 from train.runs import RunFolder, needs_of
 from train.trained import Trained
 
@@ -146,13 +145,8 @@ class Translating:
 
     def solver_settings(self, how: Any, budgets: Sequence[int]) -> list[tuple[str, int, Any]]:
         """(solver, evaluations each way, settings) of each solver within each budget."""
-        found = [
-            (solver, evaluations(solver, steps_for(solver, budget)),
-             replace(how, solver=solver, steps=steps_for(solver, budget)))
-            for solver in SOLVERS
-            for budget in budgets
-        ]  # fmt: skip
-        return [setting for setting in found if setting[1] <= max(budgets)]
+        found = self._method.translator.settings_within(how, budgets)
+        return [(one.solver, evaluations(one.solver, one.steps), one) for one in found]
 
     def _labels(self, style: str, like: torch.Tensor) -> torch.Tensor:
         return torch.full((len(like),), self._method.number(style), device=like.device)

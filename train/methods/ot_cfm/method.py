@@ -15,7 +15,7 @@ from train.methods.api import LossOut, StylizeRequest
 from train.methods.base import Base
 from train.methods.ot_cfm.config import Config, Stylize, label_of
 from train.methods.ot_cfm.net import IsoNext, parts_of
-from train.methods.ot_cfm.translate import Translator
+from train.methods.ot_cfm.translate import Translator, relative_error
 from train.parts.coupling import couple
 from train.parts.flow import interpolate
 from train.parts.noise import normal, sample_generators, uniform
@@ -238,7 +238,7 @@ class Method(Base):
         some = slice(_MEASURED)
         plain = dataclasses.replace(how, guidance=1, clamp=0)
         back = self.translator.generate(noise[some], source[some], plain)
-        error = (back - x[some]).flatten(1).norm(dim=1) / x[some].flatten(1).norm(dim=1)
+        error = relative_error(back, x[some])
         cost = evaluations(how.solver, how.steps)
         return (
             f"round trip of the first {len(back)}: relative error {error.mean():.2g} "

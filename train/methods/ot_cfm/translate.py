@@ -1,6 +1,6 @@
 """Translation between styles: along the flow to the noise and back again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,7 +9,6 @@ from train.methods.ot_cfm.config import Stylize
 from train.parts.guidance import guided, guided_zero_star
 from train.parts.samplers import (
     SOLVERS,
-    Solver,
     Velocity,
     evaluations,
     solve,
@@ -44,26 +43,34 @@ class Translator:
         own label without guidance. Exact only in the limit of many steps."""
         plain = replace(how, guidance=1, clamp=0)
         back = self.generate(self.invert(x, source, plain), source, plain)
-        return (back - x).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1)
+        return relative_error(back, x)
 
     def cheapest(
         self, x: torch.Tensor, source: torch.Tensor, how: Stylize
     ) -> tuple[Stylize, float]:
         """The solver and steps of fewest evaluations whose mean round trip stays within
         `how.tolerance`; of the largest budget where none does. And that error."""
-        error = float("inf")
+        errors: dict[Stylize, float] = {}
         for budget in BUDGETS:
-            found: dict[float, Stylize] = {}
-            for solver in SOLVERS:
-                steps = steps_for(solver, budget)
-                if evaluations(solver, steps) <= budget:
-                    tried = replace(how, solver=solver, steps=steps)
-                    found[float(self.round_trip(x, source, tried).mean())] = tried
-            error = min(found)
-            how = found[error]
-            if error <= how.tolerance:
+            tried = self.settings_within(how, [budget])
+            for one in tried:
+                if one not in errors:
+                    errors[one] = float(self.round_trip(x, source, one).mean())
+            best = min(tried, key=errors.__getitem__)
+            if errors[best] <= how.tolerance:
                 break
-        return how, error
+        return best, errors[best]
+
+    def settings_within(self, how: Stylize, budgets: Iterable[int]) -> list[Stylize]:
+        """`how` with each solver, at the most steps that each budget of evaluations allows; without
+        solvers whose first step asks for more."""
+        found = [
+            replace(how, solver=solver, steps=steps_for(solver, budget))
+            for budget in budgets
+            for solver in SOLVERS
+            if evaluations(solver, steps_for(solver, budget)) <= budget
+        ]
+        return list(dict.fromkeys(found))
 
     def _velocity(self, labels: torch.Tensor, how: Stylize) -> Velocity:
         low, high = how.guidance_interval
@@ -84,18 +91,6 @@ class Translator:
         return velocity
 
 
-def curve(
-    translator: Translator,
-    x: torch.Tensor,
-    source: torch.Tensor,
-    budgets: tuple[int, ...] = BUDGETS,
-) -> list[tuple[Solver, int, float]]:
-    """(solver, evaluations each way, mean relative error of a round trip) of each solver within
-    each budget."""
-    rows = []
-    for solver in SOLVERS:
-        for steps in sorted({steps_for(solver, budget) for budget in budgets}):
-            how = Stylize(steps=steps, solver=solver)
-            error = float(translator.round_trip(x, source, how).mean())
-            rows.append((solver, evaluations(solver, steps), error))
-    return rows
+def relative_error(found: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """float32 [N]: |x − x′| / |x| of each sample."""
+    return (found - x).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1)

@@ -7,7 +7,7 @@ import torch
 
 from toolkit.core.errors import UserError
 from train.methods.ot_cfm.config import Stylize
-from train.methods.ot_cfm.translate import Translator, curve
+from train.methods.ot_cfm.translate import BUDGETS, Translator
 from train.parts.samplers import SOLVERS, evaluations
 
 MEANS, STDS = torch.tensor([1.0, -2.0, 0.0]), torch.tensor([0.5, 1.5, 1.0])
@@ -84,10 +84,10 @@ def test_the_cheapest_solver_that_keeps_the_tolerance_is_found() -> None:
         costs.append(evaluations(how.solver, how.steps))
     assert costs == sorted(costs)
     assert costs[0] < costs[-1]
-    rows = curve(TRANSLATOR, x, source, (2, 8, 40))
-    assert {solver for solver, *_ in rows} == set(SOLVERS)
-    cheaper = [error for _, cost, error in rows if cost < costs[1]]
-    assert min(cheaper, default=1) > 1e-4  # none of these would have done much better
+    cheaper = TRANSLATOR.settings_within(how, [b for b in BUDGETS if b < costs[1]])
+    assert {one.solver for one in cheaper} == set(SOLVERS)
+    for one in cheaper:
+        assert float(TRANSLATOR.round_trip(x, source, one).mean()) > 1e-3
     how, error = TRANSLATOR.cheapest(x, source, Stylize(tolerance=1e-30))
     assert error > 1e-30
 
@@ -95,7 +95,11 @@ def test_the_cheapest_solver_that_keeps_the_tolerance_is_found() -> None:
 def test_errors_of_a_round_trip_fall_with_the_evaluations() -> None:
     x, source = data(1)
     for solver in SOLVERS:
-        errors = [e for s, _, e in curve(TRANSLATOR, x, source, (8, 40, 160)) if s == solver]
+        errors = [
+            float(TRANSLATOR.round_trip(x, source, how).mean())
+            for how in TRANSLATOR.settings_within(Stylize(), (8, 40, 160))
+            if how.solver == solver
+        ]
         assert errors[0] > errors[1] > errors[2]
 
 
