@@ -109,6 +109,8 @@ def main(
 
     rank, world = rank_and_world()
     module = encoder_module(encoder)
+    if module.READS == "caption":
+        _refuse_cuts(encoder, target_size=target_size, fit=fit != "crop", flip=flip, views=views)
     kept = outputs or module.OUTPUTS[:1]
     if threads:
         torch.set_num_threads(threads)
@@ -140,6 +142,11 @@ def main(
             "the next (smaller shards: pack --samples_per_shard)"
         ) from None
     _print_summary(name, summary)
+
+
+def _refuse_cuts(encoder: str, **given: Any) -> None:
+    if odd := [f"--{name}" for name, value in given.items() if value]:
+        raise UserError(f"{', '.join(odd)}: {encoder} reads captions, not pictures")
 
 
 def _of_pictures(size: int, multiple: int, fit: str, flip: bool, views: Any) -> dict[str, Any]:

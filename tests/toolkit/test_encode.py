@@ -266,6 +266,7 @@ def test_damage_stops_it(call: Any, triplets: Layout, spoil: Callable[..., None]
         (("true", *HAAR, "--weights=w"), "the Haar transform has none"),
         (("true", *HAAR, "--fit=stretch"), "--fit='stretch': choose one of crop, squash, pad"),
         (("true", "--encoder=t5", "--weights=./no"), "there is no such folder"),
+        (("true", "--encoder=t5", "--flip", "--views=2"), "--flip, --views: t5 reads captions"),
         (("true",), "--encoder=… is missing"),
         (("true", *HAAR, "--sidecar=../x"), "--sidecar=../x: write letters, digits, dots"),
         (
