@@ -39,18 +39,12 @@ def main(
     from train.numerics import open_numerics
     from train.optim import build_optimizer
     from train.runs import build_method, needs_of, settled
-    from train.settings import fresh_config
 
     data = sample_data(Path(folder) / "flow")
     layout = Layout(data / "s", data / "m")
-    sidecar = "taef2-128" if weights else "haar-128"
-    loose = _encode(layout, sidecar, weights, data / "loose")
-    flags = {
-        "mix": "content:1,wikiart:1", "batch_size": BATCH, "channels_last": True,
-        "hidden_dim": WIDTH, "num_layers": DEPTH, "expansion": EXPANSION, "style_dim": COND,
-        "time_dim": COND, "sidecar": sidecar, "labels": "task",
-    }  # fmt: skip
-    settings = fresh_config("ot_cfm", "smoke", {_full(name): v for name, v in flags.items()})
+    sidecar = encoded(layout, weights)
+    loose = _exported(layout, sidecar, data / "loose")
+    settings = run_settings(sidecar, BATCH)
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         chosen = open_data(settings.data, needs_of(settings), layout)
@@ -85,30 +79,44 @@ def main(
     write_results("flow", about, rows)
 
 
-def _full(name: str) -> str:
-    groups = {
-        "data": ("mix", "batch_size"), "": ("channels_last",),
-        "method_config": ("sidecar", "labels"),
+def run_settings(sidecar: str, batch_size: int, **more: Any) -> Any:
+    """The configuration of the run that is measured."""
+    from train.settings import fresh_config
+
+    net = {"hidden_dim": WIDTH, "num_layers": DEPTH, "expansion": EXPANSION, "style_dim": COND,
+           "time_dim": COND}  # fmt: skip
+    flags = {
+        "data.mix": "content:1,wikiart:1", "data.batch_size": batch_size, "channels_last": True,
+        "method_config.sidecar": sidecar, "method_config.labels": "task",
+        **{f"method_config.net.{name}": value for name, value in net.items()},
     }  # fmt: skip
-    group = next((g for g, names in groups.items() if name in names), "method_config.net")
-    return f"{group}.{name}".lstrip(".")
+    return fresh_config("ot_cfm", "smoke", {**flags, **more})
 
 
-def _encode(layout: Any, sidecar: str, weights: str, loose: Path) -> Path:
-    """Latents beside the shards, and as a folder for each dataset."""
+def encoded(layout: Any, weights: str) -> str:
+    """Encodes the sample data at 128 pixels; returns the sidecar's name."""
+    sidecar = "taef2-128" if weights else "haar-128"
     encoder = ["--encoder=taef2", f"--weights={weights}"] if weights else ["--encoder=haar"]
-    places = [f"--shards={layout.shards}", f"--manifests={layout.manifests}"]
+    query = "dataset='content' or dataset='wikiart'"
+    _toolkit_encode(layout, query, *encoder, "--target_size=128", f"--sidecar={sidecar}")
+    return sidecar
+
+
+def _exported(layout: Any, sidecar: str, loose: Path) -> Path:
+    """What is trained on, as a folder of loose files for each dataset."""
     folder = loose / sidecar
     shutil.rmtree(folder, ignore_errors=True)
     for dataset in ("content", "wikiart"):
         query = f"dataset='{dataset}' and split='train'"
-        for more in (
-            [*encoder, "--target_size=128", f"--sidecar={sidecar}"],
-            [f"--sidecar={sidecar}", f"--export_folder={folder / dataset}"],
-        ):
-            command = [sys.executable, "-m", "toolkit.encode", query, *more, *places]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        out = f"--export_folder={folder / dataset}"
+        _toolkit_encode(layout, query, f"--sidecar={sidecar}", out)
     return folder
+
+
+def _toolkit_encode(layout: Any, *words: str) -> None:
+    places = [f"--shards={layout.shards}", f"--manifests={layout.manifests}"]
+    command = [sys.executable, "-m", "toolkit.encode", *words, *places]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def _theirs(net: Any, data: Folder) -> Trainer:
