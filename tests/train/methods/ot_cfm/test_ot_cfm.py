@@ -91,6 +91,16 @@ def test_a_sample_is_of_its_style_or_of_the_one_called_as_its_task(stream: Any) 
     assert method._labels(odd).tolist() == [len(STYLES)] * len(batch)  # none
 
 
+def test_tasks_are_the_labels_on_request(stream: Any) -> None:
+    method, batches = stream(labels="task")
+    assert method.config.styles == ("content", "wikiart")
+    batch = next(batches)
+    assert method._labels(batch).tolist() == batch.task.tolist()
+    assert any(batch.style_names)
+    with pytest.raises(UserError, match="no sample is of the style Cubism"):
+        stream(labels="task", styles="content,Cubism")
+
+
 def test_latents_are_standardised_by_the_first_samples_of_the_stream(stream: Any) -> None:
     method, batches = stream(calibration="30")
     method.calibrate(batches)
