@@ -40,17 +40,16 @@ def statistics(latents: torch.Tensor, with_slopes: bool) -> torch.Tensor:
 
 
 def fit_probe(
-    latents: torch.Tensor, domains: torch.Tensor, with_slopes: bool, decay: float = 1e-2
+    features: torch.Tensor, domains: torch.Tensor, with_slopes: bool, decay: float = 1e-2
 ) -> Probe:
     """Multinomial logistic regression with a quadratic penalty, solved to its only optimum.
 
     Args:
-        latents: [N,C,h,w].
+        features: [N,F], `statistics`.
         domains: int64 [N], each of 0 … K − 1 at least once; each domain counts as much.
-        with_slopes: see `statistics`.
+        with_slopes: which of them they are.
         decay: weight of the penalty.
     """
-    features = statistics(latents, with_slopes)
     mean, std = features.mean(0), features.std(0).clamp(min=1e-9)
     features = (features - mean) / std
     num_domains = int(domains.max()) + 1

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from eval.domains import adain, colour_transfer, fit_probe
+from eval.domains import Probe, adain, colour_transfer, fit_probe, statistics
 from eval.statistics import pigeonhole_interval
 from toolkit.core.errors import UserError
 from toolkit.core.progress import Progress
@@ -81,11 +81,7 @@ class Translations:
         self._some = _first_of_each(self._groups, _SHOWN)
         self._shown: dict[tuple[str, str], torch.Tensor] = {}  # of those, by way and target
         self._seconds: dict[str, float] = {}
-        latents, numbers = _labelled(opened, probe_samples)
-        self._of_latents = fit_probe(latents, numbers, with_slopes=False)
-        shown, numbers = _labelled(opened, min(probe_samples, _DECODED))
-        shown = opened.encoded(opened.decoded(shown))  # as translations are looked at
-        self._of_pictures = fit_probe(shown, numbers, with_slopes=True)
+        self._of_latents, self._of_pictures = _probes(opened, probe_samples)
         self._right = self._accuracy(samples)
 
     def rows(self, guidances: Sequence[float]) -> list[Row]:
@@ -234,15 +230,25 @@ def _first_of_each(groups: Sequence[str], most: int) -> list[int]:
     return sorted(first.values())[:most]
 
 
-def _labelled(opened: Any, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latents of all styles that the run was trained on, and the numbers of their styles."""
-    found, numbers = [], []
-    with Progress(len(opened.styles), "probe", "styles") as progress:
-        for number, style in enumerate(opened.styles):
-            found.append(opened.trained_on(style, count, "probe"))
-            numbers += [number] * len(found[-1])
+def _probes(opened: Any, count: int) -> tuple[Probe, Probe]:
+    """Of latents as they are made, and of pictures, both fitted to what the run was trained on. One
+    style at a time is held in memory."""
+    moments, slopes = [], []
+    with Progress(len(opened.styles), "probes", "styles") as progress:
+        for style in opened.styles:
+            latents = opened.trained_on(style, count, "probe")
+            moments.append(statistics(latents, with_slopes=False))
+            shown = opened.encoded(opened.decoded(latents[:_DECODED]))  # as translations are
+            slopes.append(statistics(shown, with_slopes=True))
             progress.advance()
-    return torch.cat(found), torch.tensor(numbers)
+    numbers = [
+        torch.tensor([number for number, part in enumerate(parts) for _ in part])
+        for parts in (moments, slopes)
+    ]
+    return (
+        fit_probe(torch.cat(moments), numbers[0], with_slopes=False),
+        fit_probe(torch.cat(slopes), numbers[1], with_slopes=True),
+    )
 
 
 def _row(what: str, part: Mapping[str, Any], groups: Sequence[str]) -> Row:

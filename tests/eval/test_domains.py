@@ -19,11 +19,11 @@ def test_domains_of_other_statistics_are_told_apart_and_equal_ones_are_not() -> 
     held_out = torch.cat([fields(40, 10 + n, *kind) for n, kind in enumerate(kinds)])
     domains = torch.arange(3).repeat_interleave(40)
     for with_slopes in (False, True):
-        probe = fit_probe(train, domains, with_slopes)
+        probe = fit_probe(statistics(train, with_slopes), domains, with_slopes)
         assert (probe.predict(held_out) == domains).double().mean() > 0.95
     alike = torch.cat([fields(40, 20, 0, 1), fields(40, 21, 0, 1)])
     others = torch.cat([fields(200, 22, 0, 1), fields(200, 23, 0, 1)])
-    probe = fit_probe(alike, torch.arange(2).repeat_interleave(40), with_slopes=True)
+    probe = fit_probe(statistics(alike, True), torch.arange(2).repeat_interleave(40), True)
     right = (probe.predict(others) == torch.arange(2).repeat_interleave(200)).double()
     assert right.mean() == pytest.approx(0.5, abs=0.1)
 
@@ -35,8 +35,8 @@ def test_only_slopes_tell_domains_of_equal_moments_apart() -> None:
     order = torch.randperm(64, generator=torch.Generator().manual_seed(2))
     both = torch.cat([values, values.flatten(2)[..., order].reshape(values.shape)])
     domains = torch.arange(2).repeat_interleave(40)
-    by_slopes = fit_probe(both, domains, with_slopes=True).predict(both) == domains
-    by_moments = fit_probe(both, domains, with_slopes=False).predict(both) == domains
+    by_slopes = fit_probe(statistics(both, True), domains, True).predict(both) == domains
+    by_moments = fit_probe(statistics(both, False), domains, False).predict(both) == domains
     assert by_slopes.all()
     assert by_moments.double().mean() < 0.6
 
@@ -45,7 +45,7 @@ def test_the_fit_is_the_optimum_of_its_penalised_likelihood() -> None:
     """There the gradient of each weight vanishes, and domains of any number count alike."""
     latents = torch.cat([fields(30, 1, 0, 0.5), fields(10, 2, 0.3, 0.8)])
     domains = torch.tensor([0] * 30 + [1] * 10)
-    probe = fit_probe(latents, domains, with_slopes=True, decay=0.1)
+    probe = fit_probe(statistics(latents, True), domains, with_slopes=True, decay=0.1)
     features = (statistics(latents, True) - probe.mean) / probe.std
     error = torch.softmax(probe.logits(latents), 1) - torch.eye(2, dtype=torch.double)[domains]
     share = torch.where(domains == 0, 1 / 60, 1 / 20)[:, None]
