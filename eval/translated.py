@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -47,6 +47,16 @@ class Row:
     edges_1px: Share
     edges_4px: Share
     taken_for: Mapping[str, float]
+
+
+class _Judged(NamedTuple):
+    """named, named_latents: int64 [N], what the two probes say; edges: float64 [N,2]; shown: some
+    of the pictures."""
+
+    named: torch.Tensor
+    named_latents: torch.Tensor
+    edges: np.ndarray
+    shown: torch.Tensor
 
 
 class Translations:
@@ -102,12 +112,12 @@ class Translations:
         found: list[Row] = []
         with Progress(len(ways) * len(self._targets), "score", "sets") as progress:
             for what, way in ways.items():
-                parts = []
+                parts, judged = [], None
                 for target in self._targets:
-                    latents = way(target)
-                    pictures = self._opened.decoded(latents)
-                    self._shown[what, target] = pictures[self._some]
-                    parts.append(self._scored(target, latents, pictures))
+                    if judged is None or what != "unchanged":  # the same for all targets
+                        judged = self._judged(way(target))
+                    self._shown[what, target] = judged.shown
+                    parts.append(self._scored(target, judged))
                     progress.advance()
                 found += [_row(what, part, self._groups) for part in parts]
                 if len(parts) > 1:
@@ -194,21 +204,28 @@ class Translations:
         references = self._opened.encoded(self._references(target))
         return adain(self._latents, references)
 
-    def _scored(self, target: str, latents: torch.Tensor, pictures: torch.Tensor) -> dict[str, Any]:
-        styles = self._opened.styles
-        number = styles.index(target)
-        named = self._of_pictures.predict(self._opened.encoded(pictures))
-        before = self._of_latents.predict(latents)
+    def _judged(self, latents: torch.Tensor) -> "_Judged":
+        pictures = self._opened.decoded(latents)
         edges = [
             [edge_correlation(_bytes(a), _bytes(b), sigma) for sigma in SIGMAS_PX]
             for a, b in zip(self._pixels, pictures, strict=True)
         ]
+        return _Judged(
+            self._of_pictures.predict(self._opened.encoded(pictures)),
+            self._of_latents.predict(latents),
+            np.array(edges),
+            pictures[self._some],
+        )
+
+    def _scored(self, target: str, judged: "_Judged") -> dict[str, Any]:
+        styles = self._opened.styles
+        number = styles.index(target)
         return {
             "target": target,
-            "called": (named == number).double().numpy(),
-            "called_latents": (before == number).double().numpy(),
-            "edges": np.array(edges),
-            "taken_for": Counter(styles[number] for number in named.tolist()),
+            "called": (judged.named == number).double().numpy(),
+            "called_latents": (judged.named_latents == number).double().numpy(),
+            "edges": judged.edges,
+            "taken_for": Counter(styles[number] for number in judged.named.tolist()),
         }
 
 
