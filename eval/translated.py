@@ -20,7 +20,7 @@ from toolkit.measures.edges import SIGMAS_PX, edge_correlation
 BASELINES = ("unchanged", "colour transfer", "AdaIN")
 _ROUND_TRIPS = 8  # samples whose round trips are measured
 _SHOWN = 10  # pictures
-_DECODED = 250  # cuts of each style that are decoded to fit the probe of pictures
+_DECODED = 150  # cuts of each style that are decoded to fit the probe of pictures
 
 
 @dataclass(frozen=True)
