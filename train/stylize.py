@@ -127,16 +127,18 @@ def _read(path: Path) -> Any:
 
 def _latent(path: Path) -> Any:
     """float [1,C,h,w]."""
-    import pickle
-
     import torch
 
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # torch raises anything on files of another kind
         raise UserError(f"{path} holds no tensor: {one_line(error)[:120]}") from None
     if not isinstance(found, torch.Tensor) or found.ndim not in (3, 4) or len(found) < 1:
         raise UserError(f"{path} holds no latent [C,h,w]")
+    if not found.isfinite().all():
+        raise UserError(f"{path} holds values that are not finite")
     return (found if found.ndim == 4 else found[None])[:1].float()
 
 

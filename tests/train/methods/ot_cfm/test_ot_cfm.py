@@ -243,9 +243,12 @@ def test_a_picture_and_its_latent_are_translated_alike(
     assert float(fine.err.partition("relative error ")[2].split()[0]) <= 1e-4
     torch.save({"no": "tensor"}, tmp_path / "y.pt")
     (tmp_path / "z.pt").write_bytes(b"nothing")
+    (tmp_path / "v.pt").write_bytes(b"hi\n")  # torch raises a KeyError
+    torch.save(torch.full((192, 8, 8), torch.nan), tmp_path / "u.pt")
     torch.save(torch.zeros(4, 8, 8), tmp_path / "w.pt")
     for name, says in (
         ("y.pt", "holds no latent [C,h,w]"), ("z.pt", "holds no tensor"),
+        ("v.pt", "holds no tensor"), ("u.pt", "holds values that are not finite"),
         ("w.pt", "a latent of 4 channels: the run works on 192"),
     ):  # fmt: skip
         refused = stylized(call, trained, f"--content={tmp_path / name}", *flags)
