@@ -210,6 +210,7 @@ def _many(
     limit: int | None,
 ) -> None:
     from toolkit.packing.dataset import pack
+    from train.methods.api import Translates
     from train.pictures import StylizedSource
 
     dataset, selection = samples
@@ -233,9 +234,10 @@ def _many(
             "threads": settings.threads,
         }
         write_atomic(folder.path / "stylize.json", json.dumps(cost, indent=1) + "\n")
+    scores = "eval.translation" if isinstance(method, Translates) else "eval.run"
     print(
         f"{result.num_ok} pictures in the dataset {folder.dataset}, {result.num_failed} failed; "
-        f"next: python -m eval.run --run={folder.path}"
+        f"next: python -m {scores} --run={folder.path}"
     )
 
 

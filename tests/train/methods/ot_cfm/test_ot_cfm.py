@@ -261,6 +261,7 @@ def test_a_querys_pictures_are_a_dataset_linked_to_their_contents(
     flags = ("--target_style=Cubism", "--steps=1", "--solver=euler", "--guidance=1")
     done = stylized(call, trained, *flags, data)
     assert done.code == 0, done.err
+    assert "next: python -m eval.translation --run=" in done.out
     rows = [row for path in data.manifests_of("a-out") for row in read_manifest(path)]
     assert len(rows) == 20
     for row in rows:
