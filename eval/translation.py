@@ -106,7 +106,9 @@ def _fields(_: list[str], flags: Mapping[str, str]) -> tuple[str, dict[str, str]
     """The translation's options, as the run's method has them."""
     from eval.bridge import stylize_fields
 
-    return "options of the translation:", stylize_fields(Path(flags.get("run", "")))
+    texts = stylize_fields(Path(flags.get("run", "")))
+    texts.pop("guidance", None)  # --guidances has its place
+    return "options of the translation:", texts
 
 
 if __name__ == "__main__":

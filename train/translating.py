@@ -1,7 +1,6 @@
 """A finished run that translates between labels, opened for measuring."""
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from toolkit.stream.assemble import Assembler
 from toolkit.stream.augment import Augment
 from toolkit.stream.batch import Batch
 from toolkit.stream.schedule import Want
-from train.data import Data, open_data
+from train.data import open_data
 from train.methods import config_module
 from train.methods.api import Translates
 from train.parts.samplers import evaluations
@@ -34,12 +33,8 @@ class Translating:
                 f"{self.settings.method} does not translate between labels: python -m eval.run "
                 "scores its pictures"
             )
-        self._layout, self._method = layout, trained.method
-        self._data  # noqa: B018 - what is missing is told at once
-
-    @cached_property
-    def _data(self) -> Data:
-        return open_data(self.settings.data, needs_of(self.settings), self._layout)
+        self._method = trained.method
+        self._data = open_data(self.settings.data, needs_of(self.settings), layout)
 
     @property
     def _held_out(self) -> list[Selection]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eval.translation import _fields, main
 from tests.conftest import words_of
 from toolkit.store.layout import Layout
 from toolkit.store.samples import SampleReader
@@ -119,6 +120,11 @@ def test_translations_of_held_out_pictures_are_scored_and_shown(
     sheet = np.asarray(Image.open(straight / "scores" / "translation.png"))
     assert sheet.shape[1] == 3 * 64
     assert "Impressionism" in (straight / "translation.html").read_text("utf-8")
+
+
+def test_one_guidance_is_not_passed_over(straight: Path, call: Any) -> None:
+    refused = call(main, f"--run={straight}", "--guidance=2", fields=_fields).refusal()
+    assert "unknown flag --guidance: did you mean --guidances?" in refused
 
 
 def test_a_run_that_does_not_translate_is_told_what_scores_it(
