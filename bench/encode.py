@@ -25,6 +25,7 @@ def main(
 ) -> None:  # fmt: skip
     """Measures and keeps bench/results/encode.json."""
     from toolkit.encoders.api import open_encoder
+    from toolkit.encoding.frame import Wanted
     from toolkit.encoding.inputs import PictureReader, batches
     from toolkit.encoding.plan import shards_of, tasks
     from toolkit.encoding.run import Job, encode, encode_pictures
@@ -32,7 +33,7 @@ def main(
     from toolkit.sources.folder import open_source
     from toolkit.store.catalog import Catalog
     from toolkit.store.layout import Layout
-    from toolkit.store.tensors import Recipe
+    from toolkit.store.recipe import Recipe
 
     root = Path(folder) / "encode"
     shutil.rmtree(root, ignore_errors=True)
@@ -43,7 +44,7 @@ def main(
     catalog = Catalog(layout)
     function = encode_pictures(encoder, ("latent",), "float16", flip=False)
     recipe = Recipe(encoder.identity, ("latent",), {"size": size})
-    job = Job("latents", recipe, "true", "picture", function, BATCH, size)
+    job = Job(Wanted("latents", recipe, "true"), "picture", function, BATCH, size)
     todo = [t for t in tasks(catalog, "true", shards_of(catalog, "true"), "latents", "")
             if not isinstance(t, int)]  # fmt: skip
     reader = PictureReader(layout, size, "crop")

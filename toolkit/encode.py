@@ -98,13 +98,12 @@ def main(
     if encoder is None:
         raise UserError("--encoder=… is missing: see python -m toolkit.encode --help")
 
-    import torch
-
     from toolkit.encoders.api import encoder_module, open_encoder
+    from toolkit.encoding.frame import Wanted
     from toolkit.encoding.rehearsal import rehearse
     from toolkit.encoding.run import Job, encode, encode_captions, encode_pictures
     from toolkit.encoding.views import Views
-    from toolkit.store.tensors import Recipe, check_name
+    from toolkit.store.recipe import Recipe, check_name
     from toolkit.stream.ranks import rank_and_world
 
     rank, world = rank_and_world()
@@ -112,9 +111,7 @@ def main(
     if module.READS == "caption":
         _refuse_cuts(encoder, target_size=target_size, fit=fit != "crop", flip=flip, views=views)
     kept = outputs or module.OUTPUTS[:1]
-    if threads:
-        torch.set_num_threads(threads)
-    place = _device(device, rank)
+    place = _device(device, rank, threads)
     opened = open_encoder(encoder, weights, place, precision, kept)
     settings: dict[str, Any] = {"dtype": dtype, "batch_size": batch_size}
     size, empty = 0, {}
@@ -126,10 +123,11 @@ def main(
         function = encode_captions(opened, kept, dtype)
         (empty,) = function([""])
     name = check_name(sidecar or (f"{encoder}-{size}" if size else encoder))
+    recipe = Recipe(opened.identity, tuple(kept), settings)
+    wanted = Wanted(name, recipe, condition, rank, world, overwrite, empty)
     job = Job(
-        name, Recipe(opened.identity, tuple(kept), settings), condition, module.READS, function,
-        batch_size, size, fit, workers, rank, world, overwrite, empty,
-        memory_limit, place, Views(views, least_scale),
+        wanted, module.READS, function, batch_size, size, fit, workers, memory_limit, place,
+        Views(views, least_scale),
     )  # fmt: skip
     if limit is not None:
         _print_forecast(name, rehearse(catalog, job, limit))
@@ -205,7 +203,7 @@ def _exchange(
     overwrite: bool,
 ) -> None:
     from toolkit.encoding import folders
-    from toolkit.store.tensors import check_name
+    from toolkit.store.recipe import check_name
 
     if sidecar is None:
         raise UserError("--sidecar=… is missing: it names what is read or written")
@@ -223,12 +221,15 @@ def _exchange(
         print(f"{sidecar}: {told}")
 
 
-def _device(device: str, rank: int) -> str:
-    """The device of this process; under torchrun each has a GPU of its own."""
+def _device(device: str, rank: int, threads: int) -> str:
+    """The device of this process; under torchrun each has a GPU of its own. threads: of torch on a
+    CPU, 0 for all cores."""
     import os
 
     import torch
 
+    if threads:
+        torch.set_num_threads(threads)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     local = os.environ.get("LOCAL_RANK")

@@ -27,7 +27,7 @@ class Data:
 def open_data(data: DataConfig, needs: Needs, layout: Layout) -> Data:
     """Compiles the selections and opens the sidecars. Raises UserError where the data lack what the
     method needs."""
-    from toolkit.stream.tasks import tasks_of
+    from toolkit.stream.tasks import dataset_of, tasks_of
     from toolkit.stream.tensors import TensorReader
 
     _, selections = tasks_of(data.mix, data.main, data.where, data.split, layout)
@@ -40,13 +40,17 @@ def open_data(data: DataConfig, needs: Needs, layout: Layout) -> Data:
     main = selections[0]
     wanted = [*needs.roles, *(feature.role for feature in needs.features)]
     if lacking := [role for role in wanted if role not in main.roles]:
+        dataset = dataset_of(main.name, data.main)
         raise UserError(
-            f"the method needs {' and '.join(lacking)} pictures, the samples of {data.main} have "
+            f"the method needs {' and '.join(lacking)} pictures, the samples of {dataset} have "
             "none: train on a dataset linked to them, such as teacher"
         )
     validation = _held_out(data, selections, layout)
     used = [*selections, *(v for v in validation if v not in selections)]
-    readers = [TensorReader(f.name, f.role, f.sidecar, used, f.output) for f in needs.features]
+    readers = [
+        TensorReader(f.name, f.role, f.sidecar, used, f.output, command=f.command)
+        for f in needs.features
+    ]
     return Data(selections, validation, tuple(readers))
 
 

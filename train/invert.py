@@ -1,7 +1,8 @@
 """Where a run's flow begins: the noise of each sample, for a second training (reflow).
 
     python -m train.invert --run=runs/NAME --sidecar=noise
-    python -m train.run METHOD --noise_sidecar=noise --init_from=runs/NAME --name=NAME-reflow
+    python -m train.run METHOD --config=runs/NAME/config.toml --noise_sidecar=noise
+        --init_from=runs/NAME --name=NAME-reflow
 
 The second run learns the straight line from each sample's own noise to it (Liu et al. 2023, "Flow
 Straight and Fast", arXiv 2209.03003, section 2.3), so that few steps do.
@@ -34,7 +35,8 @@ def main(
     """Solves a run's flow backwards for every latent that it was trained or validated on, under the
     latent's own label, and writes the noise beside the shards.
 
-    What is there stays, shard by shard: after a kill, start the same command again.
+    What is there stays, shard by shard: after a kill, start the same command again. Under torchrun
+    each process takes every n-th shard.
 
     Args:
         run: the run's folder.
@@ -51,7 +53,7 @@ def main(
     """
     import dataclasses
 
-    from toolkit.store.tensors import check_name
+    from toolkit.store.recipe import check_name
     from train.runs import load_config, open_run
     from train.trained import load_trained
 
@@ -65,11 +67,17 @@ def main(
         settings = dataclasses.replace(settings, device=device)
     trained = load_trained(folder, settings, checkpoint)
     how = {"solver": solver, "steps": str(steps)}
-    found = _invert(trained, local_layout(shards, manifests), sidecar, how, batch_size, dtype,
-                    overwrite)  # fmt: skip
+    try:
+        found = _invert(
+            trained, local_layout(shards, manifests), sidecar, how, batch_size, dtype,
+            overwrite,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on after the last whole shard") from None
     print(
-        f"{sidecar}: {found.num_encoded} samples, {found.num_kept} were there; next: "
-        f"python -m train.run {settings.method} --noise_sidecar={sidecar} --init_from={run} …"
+        f"{sidecar}: {found.num_encoded} samples in {found.seconds:.0f} s, {found.num_kept} were "
+        f"there; next: python -m train.run {settings.method} --config={folder.config} "
+        f"--noise_sidecar={sidecar} --init_from={run} --name={run.resolve().name}-reflow"
     )
 
 
@@ -87,10 +95,13 @@ def _invert(
 
     from toolkit.core.config import resolve
     from toolkit.encoding.derive import derive
+    from toolkit.encoding.frame import Wanted
     from toolkit.store.catalog import Catalog
-    from toolkit.store.tensors import Recipe
+    from toolkit.store.recipe import COMMAND, Recipe, common_recipe
+    from toolkit.stream.ranks import rank_and_world
     from train.methods import stylize_defaults
     from train.methods.api import Translates
+    from train.methods.needs import INVERT
     from train.runs import needs_of
 
     settings, method = trained.settings, trained.method
@@ -99,8 +110,10 @@ def _invert(
     chosen = resolve(stylize_defaults(settings.method), how, "the flags")
     (feature,) = needs_of(settings).features[:1]
     datasets, condition = _wanted(settings.data)
-    source = _source(layout, datasets, feature.sidecar)
-    made_by = {"encoder": "noise", **trained.identity, "of": source.sha256, **how}
+    source = common_recipe([(layout, dataset) for dataset in sorted(datasets)], feature.sidecar)
+    made_by = {
+        "encoder": "noise", COMMAND: INVERT, **trained.identity, "of": source.sha256, **how,
+    }  # fmt: skip
     recipe = Recipe(made_by, ("latent",), {**source.settings, "dtype": dtype})
 
     @torch.no_grad()
@@ -111,7 +124,8 @@ def _invert(
 
     catalog = Catalog(layout, sorted(datasets))
     checked = catalog.condition(condition)
-    return derive(catalog, checked, feature.sidecar, sidecar, recipe, noise, batch_size, overwrite)
+    wanted = Wanted(sidecar, recipe, checked, *rank_and_world(), overwrite)
+    return derive(catalog, feature.sidecar, wanted, noise, batch_size)
 
 
 def _wanted(data: Any) -> tuple[dict[str, str], str]:
@@ -125,16 +139,6 @@ def _wanted(data: Any) -> tuple[dict[str, str], str]:
     parts = {dataset: f"dataset = '{dataset}' and {split}" for dataset in tasks}
     parts[first] += f" and ({data.where}\n)"
     return tasks, " or ".join(f"({part})" for part in parts.values())
-
-
-def _source(layout: Any, datasets: Any, sidecar: str) -> Any:
-    """How the latents were made, the same for all datasets."""
-    from toolkit.store.tensors import read_recipe
-
-    recipes = [read_recipe(layout, dataset, sidecar) for dataset in sorted(datasets)]
-    if len({recipe.sha256 for recipe in recipes}) > 1:
-        raise UserError(f"the sidecars {sidecar} were made in different ways: encode anew")
-    return recipes[0]
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from tests.toolkit.test_encode import HAAR, arrays_of, files_of
 from toolkit import encode
 from toolkit.core.errors import UserError
 from toolkit.encoding.derive import derive
-from toolkit.encoding.run import Summary
+from toolkit.encoding.frame import Summary, Wanted
 from toolkit.store.catalog import Catalog
 from toolkit.store.layout import Layout
-from toolkit.store.tensors import Recipe
+from toolkit.store.recipe import Recipe
 
 RECIPE = Recipe({"encoder": "twice", "weights": ""}, ("latent",), {"size": 48})
 
@@ -35,9 +35,9 @@ class Twice:
 
 def doubled(layout: Layout, where: str = "true", **changes: Any) -> tuple[Summary, Twice]:
     catalog, twice = Catalog(layout, ["targets", "circles"]), Twice()
-    settings = {"source": "haar-48", "name": "twice", "recipe": RECIPE, "batch_size": 4, **changes}
-    found = derive(catalog, catalog.condition(where), transform=twice, **settings)
-    return found, twice
+    source = changes.pop("source", "haar-48")
+    made = {"name": "twice", "recipe": RECIPE, "condition": catalog.condition(where), **changes}
+    return derive(catalog, source, Wanted(**made), twice, 4), twice
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_what_the_source_could_not_encode_is_not_tried_again(
     catalog = Catalog(triplets, ["targets"])
     for encoded, kept in ((12, 0), (0, 13)):
         twice = Twice()
-        found = derive(catalog, "true", "haar-48", "twice", RECIPE, twice, 4)
+        found = derive(catalog, "haar-48", Wanted("twice", RECIPE, "true"), twice, 4)
         assert (found.num_encoded, found.num_kept) == (encoded, kept)
         assert sum(found.causes.values()) == (encoded > 0)
 
@@ -100,6 +100,6 @@ def test_values_that_are_not_finite_are_counted(haar: Layout) -> None:
         found[[row["key"] == "target05" for row in rows]] = np.nan
         return found
 
-    found = derive(catalog, "true", "haar-48", "spoilt", RECIPE, spoilt, 4)
+    found = derive(catalog, "haar-48", Wanted("spoilt", RECIPE, "true"), spoilt, 4)
     assert dict(found.causes) == {"not_finite": 1}
     assert "target05" not in arrays_of(haar, "targets", "spoilt")

@@ -23,8 +23,8 @@ from toolkit.core.records import Record
 from toolkit.encode import main
 from toolkit.packing.dataset import pack
 from toolkit.store.layout import Layout
+from toolkit.store.recipe import read_recipe
 from toolkit.store.samples import SampleReader
-from toolkit.store.tensors import read_recipe
 
 HAAR = ("--encoder=haar", "--target_size=48")
 ROOT = Path(__file__).resolve().parents[2]

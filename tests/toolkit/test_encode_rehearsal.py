@@ -10,10 +10,11 @@ import pytest
 from tests.toolkit.test_encode import HAAR, files_of
 from toolkit.encode import main
 from toolkit.encoding import rehearsal
+from toolkit.encoding.frame import Wanted
 from toolkit.encoding.run import Job
 from toolkit.store.catalog import Catalog
 from toolkit.store.layout import Layout
-from toolkit.store.tensors import Recipe
+from toolkit.store.recipe import Recipe
 
 
 def test_a_rehearsal_writes_nothing_and_knows_the_bytes(call: Any, triplets: Layout) -> None:
@@ -73,7 +74,7 @@ def test_time_is_foretold_from_the_batches_after_the_first(
     slow = Slow()
     monkeypatch.setattr(rehearsal.time, "monotonic", lambda: slow.now)
     recipe = Recipe({"encoder": "slow"}, ("latent",))
-    job = Job("slow", recipe, "dataset = 'photos'", "picture", slow, batch_size=2, size=16)
+    job = Job(Wanted("slow", recipe, "dataset = 'photos'"), "picture", slow, 2, 16)
     found = rehearsal.rehearse(Catalog(triplets), job, limit)
     assert (found.num_samples, found.num_wanted) == (limit, 6)
     assert found.seconds == pytest.approx(seconds)

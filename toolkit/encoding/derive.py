@@ -7,85 +7,49 @@ from typing import Any
 import numpy as np
 
 from toolkit.core.errors import UserError
-from toolkit.core.files import held, make_folder
-from toolkit.core.progress import Progress
+from toolkit.encoding.frame import Summary, Wanted, not_finite, write_sidecars
 from toolkit.encoding.inputs import pictures_of
-from toolkit.encoding.plan import ShardTask, refuse_other, shards_of, tasks
-from toolkit.encoding.run import Summary, counted, not_finite, remove_leftovers
+from toolkit.encoding.plan import ShardTask, shards_of
 from toolkit.store.catalog import Catalog
-from toolkit.store.tensors import (
-    Encoded,
-    Recipe,
-    Tensor,
-    read_recipe,
-    read_rows,
-    recipe_path,
-    tensors_path,
-    write_recipe,
-    write_tensors,
-)
+from toolkit.store.recipe import Recipe, read_recipe
+from toolkit.store.tensors import Encoded, Tensor, read_rows, tensors_path
 from toolkit.stream.reader import RangeReader
 
 Transform = Callable[[np.ndarray, str, Sequence[dict[str, Any]]], np.ndarray]
 
 
 def derive(
-    catalog: Catalog,
-    condition: str,
-    source: str,
-    name: str,
-    recipe: Recipe,
-    transform: Transform,
-    batch_size: int,
-    overwrite: bool = False,
+    catalog: Catalog, source: str, wanted: Wanted, transform: Transform, batch_size: int
 ) -> Summary:
-    """Writes the sidecar `name` of the samples for which a checked condition holds.
+    """Writes the sidecars that are wanted.
 
     What is there stays, shard by shard, so a process that was killed is simply started again.
 
     Args:
-        source: the sidecar that it is computed from; samples that it has nothing of have nothing
+        source: the sidecar that they are computed from; samples that it has nothing of have nothing
             here.
-        recipe: how; its settings are those of the source where tensors are to be found by the same
-            cuts and flips.
+        wanted: the settings of its recipe are those of the source where tensors are to be found by
+            the same cuts and flips.
         transform: of [N,…] stored tensors, given with their dataset and each one's row of the
             manifest (key, style, members …); batches never cross a shard.
         batch_size: N, at most.
-        overwrite: whether a sidecar made in another way is replaced.
 
     Raises UserError: nothing to do, no source, a sidecar of that name made in another way.
     """
-    layout, summary = catalog.layout, Summary()
-    if name == source:
-        raise UserError(f"--sidecar={name} is what it would be computed from: choose another name")
-    shards = shards_of(catalog, condition)
-    datasets = sorted({dataset for dataset, *_ in shards})
-    sources = {dataset: read_recipe(layout, dataset, source) for dataset in datasets}
-    if not overwrite:
-        refuse_other(layout, datasets, name, recipe)
-    reader = RangeReader()
-    for dataset in datasets:
-        folder = make_folder(recipe_path(layout, dataset, name).parent)
-        (folder / ".encode-0.lock").touch()
-    with Progress(sum(count for *_, count in shards), f"write {name}", "samples") as progress:
-        for task in tasks(catalog, condition, shards, name, recipe.sha256):
-            if isinstance(task, int):
-                summary.num_kept += task
-                progress.advance(task)
-                continue
-            folder = recipe_path(layout, task.dataset, name).parent
-            busy = f"another process writes {name} of {task.dataset}"
-            with held(folder / ".encode-0.lock", busy):
-                write_recipe(layout, task.dataset, name, recipe)
-                remove_leftovers(layout, task, name)
-                stored = _Stored(catalog, task, source, sources[task.dataset], reader)
-                samples = counted(
-                    _derived(task, stored, transform, batch_size), task, summary, progress
-                )
-                write_tensors(layout, task.dataset, task.stem, name, recipe.sha256, samples)
-            summary.num_shards += 1
-    reader.close()
-    return summary
+    if wanted.name == source:
+        raise UserError(f"--sidecar={source} is what it would be computed from: choose another")
+    shards, reader = shards_of(catalog, wanted.condition), RangeReader()
+    recipes = {name: read_recipe(catalog.layout, name, source) for name, *_ in shards}
+
+    def make(todo: Iterator[ShardTask]) -> Iterator[tuple[ShardTask, Iterator[Encoded]]]:
+        for task in todo:
+            stored = _Stored(catalog, task, source, recipes[task.dataset], reader)
+            yield task, _derived(task, stored, transform, batch_size)
+
+    try:
+        return write_sidecars(catalog, wanted, make, "write")
+    finally:
+        reader.close()
 
 
 class _Stored:

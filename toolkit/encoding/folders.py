@@ -20,16 +20,8 @@ from toolkit.encoding.inputs import caption_of
 from toolkit.encoding.plan import ShardTask, refuse_other, shards_of, tasks, wanted_keys
 from toolkit.store.catalog import Catalog
 from toolkit.store.manifest import read_manifest
-from toolkit.store.tensors import (
-    Encoded,
-    Recipe,
-    Tensor,
-    read_recipe,
-    read_rows,
-    tensors_path,
-    write_recipe,
-    write_tensors,
-)
+from toolkit.store.recipe import Recipe, read_recipe, write_recipe
+from toolkit.store.tensors import Encoded, Tensor, read_rows, tensors_path, write_tensors
 from toolkit.stream.reader import RangeReader
 
 IMPORTED = "imported"

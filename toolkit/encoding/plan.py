@@ -11,14 +11,8 @@ from toolkit.core.files import sha256_of
 from toolkit.store.catalog import Catalog
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import read_manifest
-from toolkit.store.tensors import (
-    TENSORS_SHA256,
-    Recipe,
-    read_recipe,
-    read_rows,
-    recipe_path,
-    tensors_path,
-)
+from toolkit.store.recipe import Recipe, read_recipe, recipe_path
+from toolkit.store.tensors import TENSORS_SHA256, read_rows, tensors_path
 
 
 @dataclass(frozen=True)
@@ -83,19 +77,9 @@ def _refuse_other(layout: Layout, dataset: str, name: str, recipe: Recipe) -> No
     if not any(path.parent.glob("*-??????.parquet")):  # begun, but nothing came of it
         return
     try:
-        there, wanted = read_recipe(layout, dataset, name).values(), recipe.values()
+        differ = read_recipe(layout, dataset, name).differences(recipe)
     except UserError:  # it is written anew, and rows that were made in another way are stale
         return
-    differ = [
-        f"{part}.{key}" if part else key
-        for part, before, now in (
-            ("", there, wanted),
-            ("encoder", there["encoder"], wanted["encoder"]),
-            ("settings", there["settings"], wanted["settings"]),
-        )
-        for key in sorted({*before, *now})
-        if before.get(key) != now.get(key) and not isinstance(now.get(key), dict)
-    ]
     if differ:
         raise UserError(
             f"{dataset} has a sidecar {name} that was made in another way ({', '.join(differ)}"

@@ -32,15 +32,16 @@ def rehearse(catalog: Catalog, job: Job, limit: int) -> Forecast:
 
     Raises UserError as encoding does, and where everything is encoded already.
     """
-    shards = shards_of(catalog, job.condition)
-    if not job.overwrite:
-        refuse_other(catalog.layout, (shard[0] for shard in shards), job.name, job.recipe)
-    found = tasks(catalog, job.condition, shards, job.name, job.recipe.sha256)
+    wanted = job.wanted
+    shards = shards_of(catalog, wanted.condition)
+    if not wanted.overwrite:
+        refuse_other(catalog.layout, (shard[0] for shard in shards), wanted.name, wanted.recipe)
+    found = tasks(catalog, wanted.condition, shards, wanted.name, wanted.recipe.sha256)
     todo = _first(limit, (task for task in found if isinstance(task, ShardTask)))
     count = failed = num_bytes = warm = 0
     began = start = time.monotonic()
     num_wanted = sum(number for *_, number in shards)
-    with Progress(min(limit, num_wanted), f"rehearse {job.name}", "samples") as progress:
+    with Progress(min(limit, num_wanted), f"rehearse {wanted.name}", "samples") as progress:
         for task, inputs in groupby(inputs_of(catalog, job, todo), lambda made: made.task):
             for sample in encoded_samples(task, inputs, job):
                 if not sample.tensors and not sample.cause:
@@ -52,7 +53,7 @@ def rehearse(catalog: Catalog, job: Job, limit: int) -> Forecast:
                 if count == job.batch_size < limit:  # the next sample waits for the next batch
                     start, warm = time.monotonic(), count
     if not count:
-        raise UserError(f"all samples are encoded as {job.name} already: nothing to rehearse")
+        raise UserError(f"all samples are encoded as {wanted.name} already: nothing to rehearse")
     now = time.monotonic()
     if count == warm:  # there was no second batch after all
         start, warm = began, 0

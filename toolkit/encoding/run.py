@@ -1,23 +1,18 @@
-"""Encodes shard after shard and writes their sidecars; what is there already stays."""
+"""From pictures and captions to what an encoder makes of them, shard after shard."""
 
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from toolkit.core.errors import UserError
-from toolkit.core.files import held, make_folder
 from toolkit.core.memory import LIMIT, MemoryWatch, watched
-from toolkit.core.progress import Progress
 from toolkit.encoders.device import memory_of
+from toolkit.encoding.frame import Summary, Wanted, not_finite, write_sidecars
 from toolkit.encoding.inputs import (
     AHEAD,
     Inputs,
@@ -29,63 +24,33 @@ from toolkit.encoding.inputs import (
     caption_of,
     pictures_of,
 )
-from toolkit.encoding.plan import ShardTask, refuse_other, shards_of, tasks
+from toolkit.encoding.plan import ShardTask
 from toolkit.encoding.views import Views
 from toolkit.store.catalog import Catalog
-from toolkit.store.sidecar import sidecar_path
-from toolkit.store.tensors import (
-    FLIPPED,
-    Encoded,
-    Recipe,
-    Tensor,
-    recipe_path,
-    tensors_path,
-    write_empty,
-    write_recipe,
-    write_tensors,
-)
+from toolkit.store.recipe import FLIPPED
+from toolkit.store.tensors import Encoded, Tensor
 
 Encode = Callable[[Any], list[dict[str, np.ndarray]]]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be encoded. name: of the sidecar; condition: checked SQL; encode: a batch to one
-    dictionary of arrays for each of its items; reads: picture or caption; size, fit: of pictures;
-    workers: threads that decode; rank, world: this process among all that share the work;
-    overwrite: whether a sidecar that was made in another way is replaced; empty: what the empty
-    caption is encoded as, by output; memory_limit: share of memory above which there is pressure;
-    device: the encoder's, whose memory counts too; views: what is cut out of pictures besides.
+    """What is to be encoded, and how. wanted: the sidecars; reads: picture or caption; encode: a
+    batch to one dictionary of arrays for each of its items; size, fit: of pictures; workers:
+    threads that decode; memory_limit: share of memory above which there is pressure; device: the
+    encoder's, whose memory counts too; views: what is cut out of pictures besides.
     """
 
-    name: str
-    recipe: Recipe
-    condition: str
+    wanted: Wanted
     reads: str
     encode: Encode
     batch_size: int
     size: int = 0
     fit: Any = "crop"
     workers: int = 2
-    rank: int = 0
-    world: int = 1
-    overwrite: bool = False
-    empty: Mapping[str, np.ndarray] = field(default_factory=dict)
     memory_limit: float = LIMIT
     device: str = "cpu"
     views: Views = Views()  # noqa: RUF009 - frozen
-
-
-@dataclass
-class Summary:
-    """What came of it. num_encoded: samples; num_kept: those that were there; causes: of those that
-    could not be encoded."""
-
-    num_encoded: int = 0
-    num_kept: int = 0
-    num_shards: int = 0
-    causes: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
 
 
 def encode(catalog: Catalog, job: Job) -> Summary:
@@ -94,44 +59,12 @@ def encode(catalog: Catalog, job: Job) -> Summary:
     Raises UserError: nothing to encode, a sidecar of that name made in another way, another process
     at work, a shard that is damaged or cannot be read.
     """
-    layout, summary = catalog.layout, Summary()
-    shards = shards_of(catalog, job.condition)
-    datasets = sorted({dataset for dataset, _, _ in shards})
-    if not job.overwrite:  # before anything is written
-        refuse_other(layout, datasets, job.name, job.recipe)
-    mine = shards[job.rank :: job.world]
-    start = time.monotonic()
-    with ExitStack() as stack:
-        for dataset in datasets:
-            folder = make_folder(recipe_path(layout, dataset, job.name).parent)
-            lock = folder / f".encode-{job.rank}.lock"
-            lock.touch()
-            stack.enter_context(held(lock, f"another process encodes {job.name} of {dataset}"))
-        if not job.overwrite:  # again: another process may have written it meanwhile
-            refuse_other(layout, datasets, job.name, job.recipe)
-        for dataset in datasets:
-            write_recipe(layout, dataset, job.name, job.recipe)
-            write_empty(layout, dataset, job.name, job.empty)
-        progress = stack.enter_context(
-            Progress(sum(count for *_, count in mine), f"encode {job.name}", "samples")
-        )
 
-        def todo() -> Iterator[ShardTask]:
-            for task in tasks(catalog, job.condition, mine, job.name, job.recipe.sha256):
-                if isinstance(task, int):
-                    summary.num_kept += task
-                    progress.advance(task)
-                else:
-                    yield task
+    def make(todo: Iterator[ShardTask]) -> Iterator[tuple[ShardTask, Iterator[Encoded]]]:
+        for task, inputs in groupby(inputs_of(catalog, job, todo), lambda made: made.task):
+            yield task, encoded_samples(task, inputs, job)
 
-        for task, inputs in groupby(inputs_of(catalog, job, todo()), lambda made: made.task):
-            remove_leftovers(layout, task, job.name)
-            samples = encoded_samples(task, inputs, job)
-            samples = counted(samples, task, summary, progress)
-            write_tensors(layout, task.dataset, task.stem, job.name, job.recipe.sha256, samples)
-            summary.num_shards += 1
-    summary.seconds = time.monotonic() - start
-    return summary
+    return write_sidecars(catalog, job.wanted, make)
 
 
 def encoded_samples(task: ShardTask, inputs: Iterator[Inputs], job: Job) -> Iterator[Encoded]:
@@ -220,20 +153,6 @@ def inputs_of(catalog: Catalog, job: Job, todo: Iterator[ShardTask]) -> Iterator
     )  # fmt: skip
 
 
-def counted(
-    samples: Iterator[Encoded], task: ShardTask, summary: Summary, progress: Progress
-) -> Iterator[Encoded]:
-    """The samples, counted on their way."""
-    for sample in samples:
-        if sample.cause:
-            summary.causes[sample.cause] += 1
-        if sample.tensors:
-            summary.num_encoded += 1
-        if sample.tensors or sample.cause:
-            progress.advance()
-        yield sample
-
-
 def _tensor(item: Item, output: str, values: np.ndarray) -> Tensor:
     if item.view:
         plain = output.removesuffix(FLIPPED)
@@ -242,25 +161,5 @@ def _tensor(item: Item, output: str, values: np.ndarray) -> Tensor:
     return Tensor(output, item.picture, ext, values)
 
 
-def not_finite(found: Iterable[tuple[str, np.ndarray]]) -> tuple[str, str] | None:
-    """Cause and text of the first of named arrays that holds infinities or NaN."""
-    for name, values in found:
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            return "not_finite", f"{name} holds values that are not finite"
-    return None
-
-
 def _chosen(found: dict[str, Any], outputs: Sequence[str]) -> dict[str, Any]:
     return {name: found[name] for name in outputs}
-
-
-def remove_leftovers(layout: Any, task: ShardTask, name: str) -> None:
-    """Temporary files of a process that was killed; a shard is one process's own."""
-    paths: tuple[Path, ...] = (
-        tensors_path(layout, task.dataset, task.stem, name),
-        sidecar_path(layout, task.dataset, task.stem, name),
-    )
-    for path in paths:
-        make_folder(path.parent)
-        for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-            leftover.unlink(missing_ok=True)

@@ -11,7 +11,8 @@ from toolkit.core.files import sha256_of
 from toolkit.store.check import Problem
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SHARD_SHA256, manifest_metadata
-from toolkit.store.tensors import RECIPE, TENSORS_SHA256, read_recipe, recipe_path, tensors_path
+from toolkit.store.recipe import read_recipe, recipe_path
+from toolkit.store.tensors import RECIPE, TENSORS_SHA256, tensors_path
 
 
 def check_sidecars(layout: Layout, dataset: str) -> list[Problem]:

@@ -2,19 +2,16 @@
 
 shards/<dataset>/sidecars/<name>/<stem>.tar           <key>.<what>.npy, a plain tar as any shard
 manifests/<dataset>/sidecars/<name>/<stem>.parquet    where each lies, a row for each sample
-manifests/<dataset>/sidecars/<name>/sidecar.json      how they were made
+manifests/<dataset>/sidecars/<name>/sidecar.json      how they were made (recipe.py)
 
 Rows stand in the manifest's order. Each file of rows carries the sha256 of the shard that it was
 made from and the hash of how: a row file with others is stale.
 """
 
-import hashlib
 import io
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +23,10 @@ from toolkit.core.errors import UserError
 from toolkit.core.files import atomic_path, make_folder, write_atomic
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SHARD_SHA256, manifest_metadata
+from toolkit.store.recipe import COMMAND, how_to_make, read_recipe, recipe_path
 from toolkit.store.sidecar import sidecar_path
 from toolkit.store.tar import ShardWriter
 
-VERSION = 1
-FLIPPED = "_flipped"  # ends the name of an output of mirrored pictures
 RECIPE, TENSORS_SHA256 = b"tessera.recipe", b"tessera.tensors_sha256"
 _TENSOR = pa.struct(
     [
@@ -72,76 +68,9 @@ class Encoded:
     error: str | None = None
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a sidecar is made: all that decides its bytes. encoder: its identity; outputs: which of
-    its outputs; settings: size, fit, flips, number format and so on; all JSON values."""
-
-    encoder: Mapping[str, Any]
-    outputs: tuple[str, ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def values(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {
-            "version": VERSION, "encoder": dict(self.encoder), "outputs": list(self.outputs),
-            "settings": dict(self.settings),
-        }  # fmt: skip
-
-    @property
-    def sha256(self) -> str:
-        """Hex hash of the values."""
-        text = json.dumps(self.values(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-def variants(output: str, settings: Mapping[str, Any]) -> list[str]:
-    """The names under which an output is stored: of the plain cut, of each view of it, and each of
-    them followed by its mirror image, where the settings of a recipe have those."""
-    views = [output, *(f"{output}_view{n}" for n in range(1, settings.get("views", 0) + 1))]
-    mirrored = ("", FLIPPED) if settings.get("flip") else ("",)
-    return [view + suffix for view in views for suffix in mirrored]
-
-
-def check_name(name: str) -> str:
-    """Returns the name of a sidecar. Raises UserError for one that is no plain folder name."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise UserError(f"--sidecar={name}: write letters, digits, dots, dashes and underscores")
-    return name
-
-
 def tensors_path(layout: Layout, dataset: str, stem: str, name: str) -> Path:
     """Where the tensors of one shard lie."""
     return layout.shards / dataset / "sidecars" / name / f"{stem}.tar"
-
-
-def recipe_path(layout: Layout, dataset: str, name: str) -> Path:
-    """Where it is said how a dataset's sidecar is made."""
-    return layout.manifests / dataset / "sidecars" / name / "sidecar.json"
-
-
-def write_recipe(layout: Layout, dataset: str, name: str, recipe: Recipe) -> None:
-    """Says how a sidecar is made, before anything of it is."""
-    path = recipe_path(layout, dataset, name)
-    make_folder(path.parent)
-    write_atomic(path, json.dumps(recipe.values(), indent=1, sort_keys=True) + "\n")
-
-
-def read_recipe(layout: Layout, dataset: str, name: str) -> Recipe:
-    """How a sidecar was made. Raises UserError when there is none, or none with tensors."""
-    path = recipe_path(layout, dataset, name)
-    try:
-        values = json.loads(path.read_text("utf-8"))
-        if values["version"] != VERSION:
-            raise UserError(f"{path} is of version {values['version']}: encode anew")
-        return Recipe(values["encoder"], tuple(values["outputs"]), values["settings"])
-    except FileNotFoundError:
-        raise UserError(
-            f"{dataset} has no sidecar {name}: make it with python -m toolkit.encode "
-            f"\"dataset='{dataset}'\" --sidecar={name} --encoder=…"
-        ) from None
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}): encode anew") from None
 
 
 def write_tensors(
@@ -188,10 +117,7 @@ def open_rows(
     """The file of one shard's rows, checked. Raises UserError when it is missing or stale, or
     damaged, now or when it is read."""
     path = sidecar_path(layout, dataset, stem, name)
-    again = (
-        f"make it again with python -m toolkit.encode \"dataset='{dataset}'\" --sidecar={name} "
-        "--encoder=…"
-    )
+    again = f"make it again with {_how(layout, dataset, name)}"
     try:
         with pq.ParquetFile(path) as file:
             schema, metadata = file.schema_arrow, file.schema_arrow.metadata or {}
@@ -207,6 +133,14 @@ def open_rows(
         raise UserError(f"the sidecar {path} is missing: {again}") from None
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"the sidecar {path} is damaged ({error}): {again}") from None
+
+
+def _how(layout: Layout, dataset: str, name: str) -> str:
+    try:
+        command = read_recipe(layout, dataset, name).encoder.get(COMMAND, "")
+    except UserError:
+        command = ""
+    return how_to_make(dataset, name, command)
 
 
 def write_empty(layout: Layout, dataset: str, name: str, arrays: Mapping[str, np.ndarray]) -> None:

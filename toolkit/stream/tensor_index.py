@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 from toolkit.core.errors import UserError
 from toolkit.core.files import atomic_path, make_folder
 from toolkit.store.layout import Layout
+from toolkit.store.recipe import Recipe, variants
 from toolkit.store.selection import Selection, selections_folder
-from toolkit.store.tensors import Recipe, open_rows, read_rows, tensors_path, variants
+from toolkit.store.tensors import open_rows, read_rows, tensors_path
 
 _AT_ONCE = 1 << 16  # samples looked up together, so that a million need no memory
 _SHIFT = 40  # bits of an offset in a place: tars of up to a terabyte

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from toolkit.core.errors import UserError
+from toolkit.store.recipe import Recipe, common_recipe
 from toolkit.store.selection import Selection
-from toolkit.store.tensors import Recipe, read_empty, read_recipe
+from toolkit.store.tensors import read_empty
 from toolkit.stream.augment import Augment
 from toolkit.stream.coalesce import Piece
 from toolkit.stream.tensor_index import open_index, used_shards
@@ -29,6 +30,7 @@ class TensorReader:
         pool: of partners, whose targets are shown as styles.
         output: the encoder's output; the sidecar's first otherwise.
         cache: folder for the index; that of the selections otherwise.
+        command: what makes the sidecar, where `toolkit.encode` does not.
 
     Raises:
         UserError: a sidecar that is missing, stale or made in different ways; samples that it does
@@ -44,6 +46,7 @@ class TensorReader:
         output: str | None = None,
         pool: Selection | None = None,
         cache: Path | None = None,
+        command: str = "",
     ):
         self.name, self.role, self.sidecar = name, role, sidecar
         sources = [(selection, role) for selection in selections if role in selection.roles]
@@ -53,18 +56,14 @@ class TensorReader:
             raise UserError(
                 f"no selection has pictures in the role {role}, so {name} has no tensors"
             )
-        recipes = {place: read_recipe(*place, sidecar) for place in used}
-        if len({recipe.sha256 for recipe in recipes.values()}) > 1:
-            datasets = ", ".join(sorted(dataset for _, dataset in recipes))
-            raise UserError(f"the sidecars {sidecar} of {datasets} were made in different ways")
-        place, self._recipe = next(iter(recipes.items()))
+        self._recipe = common_recipe(used, sidecar, command)
         self.output = output or self._recipe.outputs[0]
         if self.output not in self._recipe.outputs:
             known = ", ".join(self._recipe.outputs)
             raise UserError(f"the sidecar {sidecar} has no output {self.output!r}: it has {known}")
         self._index = open_index(used, sidecar, self._recipe, self.output, cache)
         self._length = self._recipe.encoder.get("length") if self.output == "tokens" else None
-        self._empty = read_empty(*place, sidecar, self.output)
+        self._empty = read_empty(*next(iter(used)), sidecar, self.output)
         for selection, its_role in sources:
             lacking, count = self._index.lacking(selection, its_role)
             if lacking:

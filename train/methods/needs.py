@@ -14,16 +14,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+INVERT = "train.invert --run=…"  # makes the noise that a flow begins in
+
 
 @dataclass(frozen=True)
 class Feature:
     """A stored tensor that comes with each sample. name: in batches; role: of the picture that it
-    belongs to; sidecar: where it lies; output: of the sidecar, its first otherwise."""
+    belongs to; sidecar: where it lies; output: of the sidecar, its first otherwise; command: what
+    makes it, where `toolkit.encode` does not."""
 
     name: str
     role: str
     sidecar: str
     output: str | None = None
+    command: str = ""
 
 
 @dataclass(frozen=True)
