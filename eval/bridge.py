@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.core.errors import UserError
 from toolkit.store.layout import Layout
 
 
@@ -26,11 +27,18 @@ class Outputs:
 
 
 def outputs_of(run: Path) -> Outputs:
-    """Opens a run. Raises UserError when there is none."""
+    """Opens a run whose pictures are each made after a picture of a style. Raises UserError when
+    there is none, or its method knows styles by their names alone."""
     from train.log import read_log
-    from train.runs import load_config, open_run
+    from train.runs import load_config, needs_of, open_run
 
     folder = open_run(run)
+    settings = load_config(folder.config)
+    if "style" not in needs_of(settings).inputs:
+        raise UserError(
+            f"pictures of {settings.method} have no style picture to be compared with: measure and "
+            f"show them by python -m eval.translation --run={run}"
+        )
     cost_path = run / "stylize.json"
     return Outputs(
         path=run,
@@ -39,7 +47,7 @@ def outputs_of(run: Path) -> Outputs:
         log=read_log(folder.log) if folder.log.is_file() else [],
         scores=folder.scores,
         config=folder.config.read_text("utf-8"),
-        trained_on=load_config(folder.config).data.split,
+        trained_on=settings.data.split,
     )
 
 

@@ -108,7 +108,8 @@ def _fields(_: list[str], flags: Mapping[str, str]) -> tuple[str, dict[str, str]
 
     texts = stylize_fields(Path(flags.get("run", "")))
     texts.pop("guidance", None)  # --guidances has its place
-    return "options of the translation:", texts
+    title = "options of the translation" + (":" if texts else " are listed with --run=…")
+    return title, texts
 
 
 if __name__ == "__main__":

@@ -103,10 +103,10 @@ class EmaConfig:
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """Watching the run. sample_every: steps between picture grids. num_pairs: rows of a grid, from
-    the validation split. sample_prompts: their captions instead of their own, with ; between two,
-    given to the rows in turn. steps: solver steps. eval_every: steps between evaluations of the
-    loss on a fixed batch. eval_size: validation samples in it."""
+    """Watching the run. sample_every: steps between picture grids, 0 for none. num_pairs: rows of a
+    grid, from the validation split. sample_prompts: their captions instead of their own, with ;
+    between two, given to the rows in turn. steps: solver steps. eval_every: steps between
+    evaluations of the loss on a fixed batch. eval_size: validation samples in it."""
 
     sample_every: int = 100
     num_pairs: int = 6
@@ -163,7 +163,7 @@ _LEAST = {
     "ema.update_every": 1, "ema.snapshot_every": 1,
     "checkpoint.save_interval": 1, "checkpoint.save_epochs": 0,
     "checkpoint.keep": 1, "checkpoint.keep_every": 0,
-    "sample.sample_every": 1, "sample.num_pairs": 1, "sample.steps": 1,
+    "sample.sample_every": 0, "sample.num_pairs": 1, "sample.steps": 1,
     "sample.eval_every": 1, "sample.eval_size": 1,
 }  # fmt: skip
 

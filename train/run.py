@@ -208,6 +208,8 @@ def _train(
             first = restore(folder, settings, parts, averages, loader, facts, how)
             write_atomic(folder.config, to_toml(settings))  # what --force changed, among it
         _announce(settings, data.selections)
+        if first == 0 and settings.sample.sample_every:
+            print("before the first step: the loss and pictures of held-out samples", flush=True)
         rehearsal = Rehearsal()
         with rehearsal.timed("look"):
             watch = Watch(settings, folder, method, parts.numerics, data, first)
@@ -225,7 +227,9 @@ def _train(
         print(rehearsal.forecast(settings, folder.checkpoints, limit))
         return
     print(f"{session.done - first} steps in {time.monotonic() - began:.0f} s; run: {folder.path}")
-    print(f"pictures: {folder.samples}; next: python -m train.stylize --run={folder.path}")
+    if watch.columns:
+        print(f"pictures: {folder.samples}, columns: {watch.columns}")
+    print(f"next: python -m train.stylize --run={folder.path}")
 
 
 def _leave(settings: Any, folder: Any, session: Any) -> None:
@@ -244,6 +248,9 @@ def _announce(settings: Any, selections: list[Any]) -> None:
 
     sizes = ", ".join(f"{s.name} {len(s)}" for s in selections)
     print(f"samples: {sizes}; mix {settings.data.mix}")
+    if styles := getattr(settings.method_config, "styles", ()):
+        named = ", ".join(f"{number} {style}" for number, style in enumerate(styles))
+        print(f"styles: {named}")
     print(f"determinism: {determinism(settings)}")
     how = settings.optim
     if how.warmup_steps >= settings.steps > 1:

@@ -64,7 +64,7 @@ class Rehearsal:
         size = sum(p.stat().st_size for p in latest_checkpoint(checkpoints).iterdir())
         steps, saving = settings.steps - settings.initial_steps, settings.checkpoint
         per = {part: median(found) if found else 0.0 for part, found in self._seconds.items()}
-        looks = steps / settings.sample.sample_every + 2
+        looks = steps / (settings.sample.sample_every or steps) + 2
         saves = steps / saving.save_interval + 1
         seconds = steps * per["step"] + looks * per["look"] + saves * per["checkpoint"]
         kept = saving.keep + (steps // saving.keep_every if saving.keep_every else 0)

@@ -181,7 +181,7 @@ def read_state(checkpoint: Path, method: str, without: Container[str] = ()) -> T
     if state.method != method:
         raise UserError(
             f"the checkpoint {checkpoint} is of the method {state.method}, not {method}: "
-            "choose another --name or train without --resume"
+            f"name one of {method}"
         )
     for name, digest in files.items():
         path = checkpoint / name

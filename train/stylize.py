@@ -5,6 +5,7 @@ python -m train.stylize --run=runs/demo --content=cat.jpg --style=wave.jpg --out
 """
 
 import dataclasses
+import itertools
 import json
 import resource
 import sys
@@ -27,6 +28,7 @@ def main(
     style: Path | None = None,
     caption: str = "",
     out: Path | None = None,
+    name: str | None = None,
     dataset: str | None = None,
     where: str | None = None,
     limit: int | None = None,
@@ -48,10 +50,12 @@ def main(
         content: a photograph; where the method works on latents, also a .pt file with one.
         style: a picture whose style to take, where the method takes one.
         caption: what the photograph shows, if the run was trained with captions.
-        out: the PNG to write; runs/NAME/stylized/CONTENT_STYLE.png otherwise.
+        out: the PNG to write; otherwise runs/NAME/stylized/CONTENT_STYLE.png, or, where that is
+            there, with a number.
+        name: of the dataset that is packed; RUN-out otherwise, which is made anew each time.
         dataset: stylise samples of this dataset instead of the main task's.
         where: SQL condition on the samples instead of the validation split.
-        limit: only so many samples, as the dataset NAME-out-rehearsal.
+        limit: only so many samples, as the dataset RUN-out-rehearsal.
         device: cpu, cuda, cuda:1 …; the one of the training otherwise.
         seed: of the noise.
         checkpoint: a checkpoint by folder or name, as step-000100; the last one otherwise.
@@ -73,8 +77,8 @@ def main(
     chosen = StylizeSettings(how, needs, seed)
     _check(settings.method, needs, content, style, out)
     if content is not None:
-        name = f"{content.stem}_{style.stem if style else getattr(how, 'target_style', '')}"
-        path = out or folder.path / "stylized" / f"{name.rstrip('_')}.png"
+        stem = f"{content.stem}_{style.stem if style else getattr(how, 'target_style', '')}"
+        path = out or _free(folder.path / "stylized", stem.rstrip("_"))
         _check_out(path)
         pair = [_read(given) for given in (content, style) if given is not None]
         method = load_trained(folder, settings, checkpoint).method
@@ -85,8 +89,14 @@ def main(
     layout = local_layout(shards, manifests)
     samples = _select(settings.data, dataset, where, layout)
     trained = load_trained(folder, settings, checkpoint)
-    _many(trained, chosen, layout, samples, limit)
+    _many(trained, chosen, layout, samples, name or folder.dataset, limit)
     _tell(trained.method)
+
+
+def _free(folder: Path, stem: str) -> Path:
+    """A picture's path in the folder that nothing has yet."""
+    numbers = itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
+    return next(path for n in numbers if not (path := folder / f"{stem}{n}.png").exists())
 
 
 def _tell(method: Any) -> None:
@@ -207,6 +217,7 @@ def _many(
     chosen: Any,
     layout: Layout,
     samples: tuple[str, Any],
+    name: str,
     limit: int | None,
 ) -> None:
     from toolkit.packing.dataset import pack
@@ -217,11 +228,14 @@ def _many(
     method, folder, settings = trained.method, trained.folder, trained.settings
     source = StylizedSource(method, selection, dataset, chosen, trained.identity)
     if limit is not None:
-        name = f"{folder.dataset}-rehearsal"
+        name = f"{name}-rehearsal"
         result = pack(source, name, layout, samples_per_shard=64, limit=limit)
         print(f"a rehearsal: {result.num_ok} pictures in the dataset {name}")
         return
-    result = pack(source, folder.dataset, layout, samples_per_shard=64)
+    differ = _differences(layout, name, source.describe())
+    result = pack(source, name, layout, samples_per_shard=64)
+    if differ:
+        print(f"{name} was made anew, with another {differ}; --name=… keeps both")
     if source.spent_s:
         cost = {
             **trained.identity,
@@ -235,10 +249,19 @@ def _many(
         }
         write_atomic(folder.path / "stylize.json", json.dumps(cost, indent=1) + "\n")
     scores = "eval.translation" if isinstance(method, Translates) else "eval.run"
-    print(
-        f"{result.num_ok} pictures in the dataset {folder.dataset}, {result.num_failed} failed; "
-        f"next: python -m {scores} --run={folder.path}"
-    )
+    told = f"{result.num_ok} pictures in the dataset {name}, {result.num_failed} failed"
+    usual = name == folder.dataset
+    print(f"{told}; next: python -m {scores} --run={folder.path}" if usual else told)
+
+
+def _differences(layout: Layout, dataset: str, now: Mapping[str, Any]) -> str:
+    """Names of what differs between how a dataset was made and how it is now to be made."""
+    try:
+        then = json.loads(layout.card(dataset).read_text("utf-8"))["made_by"]
+    except (OSError, ValueError, LookupError):
+        return ""
+    plain = json.loads(json.dumps(now))
+    return ", ".join(key for key, value in plain.items() if then.get(key) != value)
 
 
 def _fields(_: list[str], flags: Mapping[str, str]) -> tuple[str, dict[str, str]]:

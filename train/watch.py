@@ -34,6 +34,8 @@ class Watch:
         first: finished steps; at 0 the untrained state is looked at too.
     """
 
+    columns = ""  # names of those of the grids, once there is one
+
     def __init__(
         self,
         settings: RunConfig,
@@ -48,13 +50,8 @@ class Watch:
         self._log = RunLog(folder.log, folder.path / "tensorboard", first, settings.wandb)
         needs, device = needs_of(settings), settings.device
         held_out = fixed_batch(data, settings, needs.roles, "eval", self._config.eval_size)
-        main = Data(data.selections, data.validation[:1], data.features)
-        roles = tuple(dict.fromkeys((*needs.roles, *needs.inputs)))
-        pairs = fixed_batch(main, settings, roles, "grid", self._config.num_pairs)
-        prompts = [text.strip() for text in self._config.sample_prompts.split(";") if text.strip()]
-        if prompts:
-            pairs = replace(pairs, captions=tuple(islice(cycle(prompts), len(pairs))))
-        self.held_out, self._pairs = held_out.to(device), pairs.to(device)
+        self.held_out = held_out.to(device)
+        self._pairs = _pairs(settings, data).to(device) if self._config.sample_every else None
         self._numerics = numerics
         self._how = replace(stylize_defaults(settings.method), steps=self._config.steps)
         if first == 0:
@@ -80,11 +77,21 @@ class Watch:
             with self._numerics.autocast():
                 loss = batch_loss(self._method, self.held_out)
             self._log.write(step, **loss)
-        if step % self._config.sample_every == 0 or last:
+        if self._pairs is not None and (step % self._config.sample_every == 0 or last):
             with self._numerics.autocast():
-                names, grid = picture_grid(self._method, self._pairs, self._how)
+                self.columns, grid = picture_grid(self._method, self._pairs, self._how)
             save_picture(self._samples / f"step-{step:06d}.png", grid, zoom=2)
-            self._log.picture(step, names, grid)
+            self._log.picture(step, self.columns, grid)
+
+
+def _pairs(settings: RunConfig, data: Data) -> Batch:
+    """The samples of the main task whose pictures are shown."""
+    how, needs = settings.sample, needs_of(settings)
+    main = Data(data.selections, data.validation[:1], data.features)
+    roles = tuple(dict.fromkeys((*needs.roles, *needs.inputs)))
+    found = fixed_batch(main, settings, roles, "grid", how.num_pairs)
+    prompts = [text.strip() for text in how.sample_prompts.split(";") if text.strip()]
+    return replace(found, captions=tuple(islice(cycle(prompts), len(found)))) if prompts else found
 
 
 def fixed_batch(

@@ -107,7 +107,7 @@ def test_the_commands_run_and_what_is_there_stays(
         "train.invert", "--run=runs/first", "--steps=30", "--dtype=float32", *words_of(data),
         cwd=folder,
     )  # fmt: skip
-    assert "noise: 0 samples, " in again.stdout
+    assert "noise: 0 samples in " in again.stdout
     flags = [flag for flag in SMALL if not flag.startswith("--coupling")]
     done = run_command(
         "train.run", "ot_cfm", *flags, "--name=second", "--noise_sidecar=noise",

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from toolkit.pack import main
+from toolkit.pack import _source_options, main
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import read_manifest
 
@@ -421,6 +421,24 @@ def test_other_data_are_replaced_only_on_request(
     other = ("folder", f"--src={tiny_pictures / 'sketch'}", "--name=x", layout)
     assert "holds other data (folder cubism): choose another --name" in pack(*other).refusal()
     assert pack(*other, "--overwrite").code == 0
+
+
+def test_an_option_that_is_left_away_takes_no_facts_with_it(
+    tiny_pictures: Path, tmp_path: Path, layout: Layout, pack: Pack, digests: Digests
+) -> None:
+    table = tmp_path / "splits.csv"
+    names = [p.relative_to(tiny_pictures).as_posix() for p in tiny_pictures.rglob("*.jpg")]
+    table.write_text("file_name,split\n" + "".join(f"{name},val\n" for name in names), "utf-8")
+    plain = ("folder", f"--src={tiny_pictures}", "--name=x", layout)
+    pack(*plain)
+    assert pack(*plain, f"--metadata={table}", fields=_source_options).code == 0  # more than before
+    before = digests(layout)
+    message = pack(*plain).refusal()
+    assert "x was packed with metadata splits.csv, which is left away now" in message
+    assert "--overwrite" in message
+    assert digests(layout) == before
+    assert pack(*plain, "--overwrite").code == 0
+    assert digests(layout) != before
 
 
 @pytest.mark.parametrize(

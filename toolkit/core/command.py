@@ -16,7 +16,7 @@ import re
 import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from toolkit.core.coerce import FALSE, TRUE, coerce
 from toolkit.core.errors import UserError, one_line
@@ -62,8 +62,16 @@ def run(
         print(f"error: no space left for {where}: free some and try again", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt as stop:  # its text says how to go on
-        print(": ".join(["interrupted", *map(str, stop.args)]), file=sys.stderr)
-        raise SystemExit(130) from None
+        _interrupted(stop)
+    except RuntimeError as error:  # what a second interrupt makes of a lock that is held for a wait
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        _interrupted(error.__context__)
+
+
+def _interrupted(stop: BaseException) -> NoReturn:
+    print(": ".join(["interrupted", *map(str, stop.args)]), file=sys.stderr)
+    raise SystemExit(130) from None
 
 
 def _discard_output() -> None:

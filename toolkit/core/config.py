@@ -111,14 +111,15 @@ def _toml_value(value: Any) -> str:
 def describe(config: Any, prefix: str = "") -> dict[str, str]:
     """Dotted name of each field, and its flag, value and text: what `--help` lists."""
     lines: dict[str, str] = {}
-    texts = field_texts(config)
+    texts, hints = field_texts(config), typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
             lines |= describe(value, f"{prefix}{field.name}.")
         else:
             shown = f"--{prefix}{field.name}={_shown(value)}"
-            lines[f"{prefix}{field.name}"] = _aligned(shown, texts.get(field.name, ""))
+            text = _with_choices(texts.get(field.name, ""), hints[field.name])
+            lines[f"{prefix}{field.name}"] = _aligned(shown, text)
     return lines
 
 
@@ -133,6 +134,16 @@ def field_texts(config: Any) -> dict[str, str]:
         text = doc[start.end() : end].strip().rstrip(".;")
         found |= dict.fromkeys(start[1].split(", "), text)
     return found
+
+
+def _with_choices(text: str, hint: Any) -> str:
+    """A field's text, and the values that it takes where that does not name them."""
+    if typing.get_origin(hint) is not typing.Literal:
+        return text
+    choices = [str(choice) for choice in typing.get_args(hint)]
+    if all(re.search(rf"\b{re.escape(choice)}\b", text) for choice in choices):
+        return text
+    return "; ".join(filter(None, [text, f"one of {', '.join(choices)}"]))
 
 
 def _shown(value: Any) -> str:

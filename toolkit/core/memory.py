@@ -5,6 +5,7 @@ Above a share of any of them, long work lowers what it does at once, waits, and 
 good order, instead of being killed.
 """
 
+import math
 import os
 import sys
 import time
@@ -75,7 +76,7 @@ class MemoryWatch:
         more: Callable[[], Iterable[Memory]] = tuple,
     ):
         self.limit, self._every_s, self._window_s, self._more = limit, every_s, window_s, more
-        self._looked = self._window_began = 0.0
+        self._looked, self._window_began = -math.inf, 0.0  # a machine may just have started
         self._least: deque[int] = deque(maxlen=_WINDOWS)
 
     def pressure(self) -> Memory | None:

@@ -30,7 +30,10 @@ def open_encoder(
     """weights: a folder with both of `FILES`; a folder or repository with `JOINED`."""
     name, dtype = dtype_of(precision, device)
     encoder, decoder = load(_from_pretrained, weights, DEFAULT)
-    return _Autoencoder(ready(encoder, device, dtype), ready(decoder, device, dtype), name, device)
+    models = [ready(model, device, dtype) for model in (encoder, decoder)]
+    for model in models:  # on two cores of an AMD EPYC a third less time
+        model.to(memory_format=torch.channels_last)
+    return _Autoencoder(models[0], models[1], name, device)
 
 
 def to_latents(

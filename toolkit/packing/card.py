@@ -18,7 +18,8 @@ from toolkit.store.manifest import (
 
 
 def refuse_other_data(layout: Layout, dataset: str, made_by: dict[str, Any]) -> None:
-    """Raises UserError when a finished dataset of this name was made from other raw data."""
+    """Raises UserError when a finished dataset of this name was made from other raw data, or with
+    an option that is left away now, as --metadata, so that what it told would be lost."""
     try:
         old = json.loads(layout.card(dataset).read_text("utf-8"))["made_by"]
         differs = [name for name in ("kind", "part", "src") if old.get(name) != made_by.get(name)]
@@ -29,6 +30,13 @@ def refuse_other_data(layout: Layout, dataset: str, made_by: dict[str, Any]) -> 
         raise UserError(
             f"the dataset {dataset} holds other data ({origin}): choose another --name, or give "
             "--overwrite to replace it"
+        )
+    gone = [name for name, value in old.items() if value and not made_by.get(name)]
+    if gone and "src" in old:  # what is made of no files can be made again
+        lost = ", ".join(f"{name} {old[name]}" for name in gone)
+        raise UserError(
+            f"the dataset {dataset} was packed with {lost}, which is left away now: give it again "
+            "as then, or --overwrite to do without"
         )
 
 

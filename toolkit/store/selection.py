@@ -5,6 +5,7 @@ cost nothing while training. The result is a memory-mapped Arrow file, disposabl
 the query and the data's fingerprints and made again whenever it is missing.
 """
 
+import difflib
 import getpass
 import hashlib
 import json
@@ -105,10 +106,12 @@ def select(
     """
     catalog = Catalog(layout)
     if dataset not in catalog.datasets:
-        packed = ", ".join(catalog.datasets)
+        near = difflib.get_close_matches(dataset, catalog.datasets, 1)
+        hint = "name another with --main=, or --data.main= of a run" if name == "main" else ""
         raise UserError(
-            f"the task {name} needs the dataset {dataset!r}; packed are {packed}: name another "
-            "with --main=, or --data.main= of a run"
+            f"the task {name} needs the dataset {dataset!r}; packed are "
+            + ": ".join([", ".join(catalog.datasets), *filter(None, [hint])])
+            + "".join(f"; did you mean {one}?" for one in near)
         )
     texts = [where] if isinstance(where, str) else list(where)
     checked = [catalog.condition(text) for text in texts]

@@ -62,6 +62,11 @@ def fail(kind: str = "user") -> None:
         raise UserError("the thing\\nis   broken: mend it")
     if kind == "interrupt":
         raise KeyboardInterrupt
+    if kind == "two":  # the second one finds the first being raised out of a lock
+        try:
+            raise KeyboardInterrupt("go on")
+        except KeyboardInterrupt:
+            raise RuntimeError("release unlocked lock")
     raise RuntimeError("a bug")
 
 
@@ -289,6 +294,8 @@ def test_a_user_error_is_one_line_even_when_its_text_is_not(program: Program) ->
 def test_an_interrupt_is_one_line(program: Program) -> None:
     done = program("fail", "interrupt")
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    done = program("fail", "two")
+    assert (done.returncode, done.stderr) == (130, "interrupted: go on\n")
 
 
 def test_a_bug_keeps_its_traceback(program: Program) -> None:

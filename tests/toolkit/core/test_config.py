@@ -146,7 +146,8 @@ def test_text_is_converted_to_its_annotation(text: Any, annotation: Any, value: 
 def test_help_describes_every_field_with_its_dotted_name() -> None:
     lines = describe(Config())
     assert lines["steps"].split() == ["--steps=100", "how", "many", "steps"]
-    assert lines["data.nested.kind"] == "--data.nested.kind=adam"
+    kind = lines["data.nested.kind"].split(maxsplit=1)
+    assert kind == ["--data.nested.kind=adam", "one of adam, lion"]
     assert len(lines) == 3 + 5 + 4 + 4
 
 
@@ -180,7 +181,7 @@ class Told:
 
     rate: of change; 0 for none. low, high: bounds, with rate: in them. untold_: nothing.
     plain: a text that goes on
-    over a line; see elsewhere.
+    over a line; see elsewhere. named: fast, or slow. other: how, fast or not.
     """
 
     rate: float = 0.5
@@ -188,16 +189,21 @@ class Told:
     high: int = 2
     plain: tuple[str, ...] = ("a", "b")
     silent: bool = False
+    named: Literal["slow", "fast"] = "fast"
+    other: Literal["slow", "fast"] = "slow"
 
 
 def test_help_tells_what_the_docstring_says_of_each_field() -> None:
     assert field_texts(Told()) == {
         "rate": "of change; 0 for none", "low": "bounds, with rate: in them. untold_: nothing",
         "high": "bounds, with rate: in them. untold_: nothing",
-        "plain": "a text that goes on over a line; see elsewhere",
+        "plain": "a text that goes on over a line; see elsewhere", "named": "fast, or slow",
+        "other": "how, fast or not",
     }  # fmt: skip
     lines = describe(Told())
     assert lines["rate"].split(maxsplit=1) == ["--rate=0.5", "of change; 0 for none"]
     assert lines["plain"].startswith("--plain=a,b ")
     assert lines["silent"] == "--silent=False"
+    assert lines["named"].endswith(" fast, or slow")
+    assert lines["other"].endswith(" how, fast or not; one of slow, fast")
     assert all(len(line) <= 100 for text in lines.values() for line in text.splitlines())

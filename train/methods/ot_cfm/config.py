@@ -6,7 +6,7 @@ from typing import Literal
 
 from toolkit.core.checks import at_least
 from toolkit.core.errors import UserError
-from train.methods.needs import DataFacts, Feature, Needs
+from train.methods.needs import INVERT, DataFacts, Feature, Needs
 from train.methods.ot_cfm.foreign import from_json
 
 __all__ = ["Config", "NetConfig", "Stylize", "from_json", "needs", "settle"]
@@ -41,11 +41,10 @@ class Config:
     manifest names (of the one called as its task where it names none) or the task that it comes
     from. styles: labels, in the order of their numbers; all that the data have otherwise.
     label_drop: share of samples that are trained without label, for guidance. coupling: of noise
-    and data, see train/parts/coupling.py. time: how times are drawn. calibration: samples that
-    decide how latents are standardised.
-
-    noise_sidecar: of noise for each latent, made by train.invert, in the place of drawn noise:
-    reflow. size, encoder: pixels a side, and what made the latents; the data decide both.
+    and data; independent pairs them as they come, ot_exact and ot_hungarian by optimal transport
+    within the batch, c2ot within each style of it. time: how times are drawn. calibration: samples
+    that decide how latents are standardised. noise_sidecar: each latent's own noise, of
+    train.invert, in the place of drawn noise (reflow). size, encoder: of the latents; the data decide them.
     """
 
     net: NetConfig = field(default_factory=NetConfig)
@@ -67,11 +66,15 @@ class Stylize:
     """How pictures are translated: backwards to noise under the source style, without guidance, and
     forwards under the target style.
 
-    source_style, target_style: by name or number; the source is the sample's own, or what is left
-    where there are two. steps: of the solver, each way. guidance: weight, 1 for none; its interval
-    of times. guidance_rule: see train/parts/guidance.py. depth: how far back, 1 is to the noise.
-    clamp: largest standardised latent, 0 for no limit. tolerance: of the relative error of a round
-    trip; above 0 the cheapest solver that keeps it is taken, whatever `solver` and `steps` say.
+    steps: of the solver, each way. guidance: weight of the way forwards, 1 for none. solver: of
+    the differential equation; fireflow is of second order at one evaluation a step. source_style:
+    name or number of the style that the picture is of; otherwise its own, or what is left where
+    there are two. target_style: name or number of the style that it is to be of; otherwise what is
+    left where there are two. tolerance: of the relative error of a round trip; above 0 the
+    cheapest solver that keeps it is taken, whatever `solver` and `steps` say. guidance_rule: plain
+    classifier-free guidance, or CFG-Zero* (zero_star). guidance_interval: times at which there is
+    guidance, 0 is noise, 1 the picture. depth: how far back, 1 is to the noise. clamp: largest
+    standardised latent, 0 for no limit.
     """
 
     steps: int = 20
@@ -101,7 +104,7 @@ def needs(config: Config) -> Needs:
     """Latents; pictures only to translate them."""
     features = [Feature("latent", "target", config.sidecar)]
     if config.noise_sidecar:
-        features.append(Feature("noise", "target", config.noise_sidecar))
+        features.append(Feature("noise", "target", config.noise_sidecar, command=INVERT))
     return Needs((), config.size, tuple(features), inputs=("target",))
 
 

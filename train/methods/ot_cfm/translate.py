@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from toolkit.core.progress import Progress
 from train.methods.ot_cfm.config import Stylize
 from train.parts.guidance import guided, guided_zero_star
 from train.parts.samplers import (
@@ -49,16 +50,19 @@ class Translator:
         self, x: torch.Tensor, source: torch.Tensor, how: Stylize
     ) -> tuple[Stylize, float]:
         """The solver and steps of fewest evaluations whose mean round trip stays within
-        `how.tolerance`; of the largest budget where none does. And that error."""
+        `how.tolerance`; the most exact of all where none does. And that error."""
         errors: dict[Stylize, float] = {}
-        for budget in BUDGETS:
-            tried = self.settings_within(how, [budget])
-            for one in tried:
-                if one not in errors:
-                    errors[one] = float(self.round_trip(x, source, one).mean())
-            best = min(tried, key=errors.__getitem__)
-            if errors[best] <= how.tolerance:
-                break
+        with Progress(len(BUDGETS), f"solvers within {how.tolerance:g}", "budgets") as progress:
+            for budget in BUDGETS:
+                tried = self.settings_within(how, [budget])
+                for one in tried:
+                    if one not in errors:
+                        errors[one] = float(self.round_trip(x, source, one).mean())
+                best = min(tried, key=errors.__getitem__)
+                if errors[best] <= how.tolerance:
+                    return best, errors[best]
+                progress.advance(note=f"{errors[best]:.1e} at {budget} evaluations")
+        best = min(errors, key=errors.__getitem__)
         return best, errors[best]
 
     def settings_within(self, how: Stylize, budgets: Iterable[int]) -> list[Stylize]:

@@ -90,6 +90,8 @@ def test_the_cheapest_solver_that_keeps_the_tolerance_is_found() -> None:
         assert float(TRANSLATOR.round_trip(x, source, one).mean()) > 1e-3
     how, error = TRANSLATOR.cheapest(x, source, Stylize(tolerance=1e-30))
     assert error > 1e-30
+    every = TRANSLATOR.settings_within(how, BUDGETS)
+    assert error == min(float(TRANSLATOR.round_trip(x, source, one).mean()) for one in every)
 
 
 def test_errors_of_a_round_trip_fall_with_the_evaluations() -> None:
