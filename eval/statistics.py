@@ -12,6 +12,7 @@ import numpy as np
 from toolkit.core.keyed import key64
 
 NUM_RESAMPLES = 2000
+_AT_ONCE = 100  # resamples, so that ten thousand pictures take some megabytes
 
 
 def pigeonhole_interval(
@@ -30,18 +31,20 @@ def pigeonhole_interval(
     rng = np.random.Generator(np.random.Philox(key=key64("pigeonhole", len(values))))
     content, style = (np.unique(np.asarray(c), return_inverse=True)[1] for c in (contents, styles))
     means = []
-    for _ in range(NUM_RESAMPLES):
-        weights = _counts(rng, content)[content] * _counts(rng, style)[style]
-        if weights.sum():
-            means.append(np.average(values, weights=weights))
+    for _ in range(0, NUM_RESAMPLES, _AT_ONCE):
+        weights = _counts(rng, content)[:, content] * _counts(rng, style)[:, style]
+        totals = weights.sum(1)
+        means.append(weights[totals > 0] @ values / totals[totals > 0])
     tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
     return float(low), float(high)
 
 
 def _counts(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+    """int64 [_AT_ONCE, clusters]: how often each cluster is drawn, by resample."""
     size = int(labels.max()) + 1
-    return np.bincount(rng.integers(0, size, size), minlength=size)
+    drawn = rng.integers(0, size, (_AT_ONCE, size)) + size * np.arange(_AT_ONCE)[:, None]
+    return np.bincount(drawn.ravel(), minlength=_AT_ONCE * size).reshape(_AT_ONCE, size)
 
 
 def shuffled(styles: Sequence[str]) -> np.ndarray:

@@ -3,16 +3,16 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from eval.domains import Probe, adain, colour_transfer, fit_probe, statistics
-from eval.statistics import pigeonhole_interval
+from eval.translation_scores import Row, pooled, scored_row, share
 from toolkit.core.errors import UserError
 from toolkit.core.progress import Progress
 from toolkit.measures.edges import SIGMAS_PX, edge_correlation
@@ -21,32 +21,6 @@ BASELINES = ("unchanged", "colour transfer", "AdaIN")
 _ROUND_TRIPS = 8  # samples whose round trips are measured
 _SHOWN = 10  # pictures
 _DECODED = 150  # cuts of each style that are decoded to fit the probe of pictures
-
-
-@dataclass(frozen=True)
-class Share:
-    """A mean, and its 95% interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a way of translating scores. what: its name. target: a style, or "all". called: share
-    whose pictures are taken for the target, by a probe of means, deviations and slopes of their
-    latents; called_latents: share whose latents are, before they become pictures, by one of means
-    and deviations alone. edges_1px, edges_4px: correlation of edges with the originals. taken_for:
-    how often the probe of pictures names each style."""
-
-    what: str
-    target: str
-    called: Share
-    called_latents: Share
-    edges_1px: Share
-    edges_4px: Share
-    taken_for: Mapping[str, float]
 
 
 class _Judged(NamedTuple):
@@ -92,17 +66,15 @@ class Translations:
         self._shown: dict[tuple[str, str], torch.Tensor] = {}  # of those, by way and target
         self._seconds: dict[str, float] = {}
         self._of_latents, self._of_pictures = _probes(opened, probe_samples)
+        start = time.monotonic()
+        opened.encoded(opened.decoded(self._latents[:_ROUND_TRIPS]))
+        some = len(self._latents[:_ROUND_TRIPS])
+        self._seconds["decoding and encoding"] = (time.monotonic() - start) / some
         self._right = self._accuracy(samples)
 
     def rows(self, guidances: Sequence[float]) -> list[Row]:
         """Every way of translating, for each target, and for all where there are several."""
-        start = time.monotonic()
-        plain = replace(self._how, guidance=1.0)
-        with Progress(len(self._pixels), "inversion", "pictures") as progress:
-            noise = torch.cat(
-                list(_counted(self._opened.inverted(self._latents, self._source, plain), progress))
-            )
-        self._seconds["inversion"] = (time.monotonic() - start) / len(noise)
+        noise = self._noise
         ways: dict[str, Callable[[str], torch.Tensor]] = {
             "unchanged": lambda _: self._latents,
             "colour transfer": self._recoloured,
@@ -119,10 +91,33 @@ class Translations:
                     self._shown[what, target] = judged.shown
                     parts.append(self._scored(target, judged))
                     progress.advance()
-                found += [_row(what, part, self._groups) for part in parts]
+                found += [scored_row(what, part, self._groups) for part in parts]
                 if len(parts) > 1:
-                    found.append(_pooled(what, parts, self._groups))
+                    found.append(pooled(what, parts, self._groups))
         return found
+
+    @cached_property
+    def _noise(self) -> torch.Tensor:
+        """Of the held-out pictures, at the end of the way back."""
+        start = time.monotonic()
+        plain = replace(self._how, guidance=1.0)
+        with Progress(len(self._pixels), "inversion", "pictures") as progress:
+            parts = self._opened.inverted(self._latents, self._source, plain)
+            noise = torch.cat(list(_counted(parts, progress)))
+        self._seconds["inversion"] = (time.monotonic() - start) / len(noise)
+        return noise
+
+    def forecast_s(self, guidances: Sequence[float], budgets: Sequence[int]) -> float:
+        """Seconds that the rows and the round trips will about take, told by the inversion and by
+        the autoencoder."""
+        count, num_targets = len(self._noise), len(self._targets)
+        once = self._seconds["inversion"]  # a picture, without guidance
+        solved = num_targets * sum(1 if w == 1 else 2 for w in guidances) * count * once
+        sets = 1 + num_targets * (len(BASELINES) - 1 + len(guidances))
+        judged = sets * count * self._seconds["decoding and encoding"]
+        cost = self._opened.evaluations(self._how)
+        trips = sum(n for _, n, _ in self._opened.solver_settings(self._how, budgets))
+        return solved + judged + 2 * trips * min(count, _ROUND_TRIPS) * once / cost
 
     def round_trips(self, budgets: Sequence[int]) -> list[dict[str, Any]]:
         """Mean relative error of there and back under the source's label, by solver and
@@ -175,7 +170,7 @@ class Translations:
                 again = self._opened.encoded(self._opened.decoded(latents))
                 shares = {
                     what: asdict(
-                        _share((named == number).double().numpy(), keys, [style] * len(keys))
+                        share((named == number).double().numpy(), keys, [style] * len(keys))
                     )
                     for what, named in (
                         ("called", self._of_pictures.predict(again)),
@@ -266,30 +261,6 @@ def _probes(opened: Any, count: int) -> tuple[Probe, Probe]:
         fit_probe(torch.cat(moments), numbers[0], with_slopes=False),
         fit_probe(torch.cat(slopes), numbers[1], with_slopes=True),
     )
-
-
-def _row(what: str, part: Mapping[str, Any], groups: Sequence[str]) -> Row:
-    return _pooled(what, [part], groups, part["target"])
-
-
-def _pooled(
-    what: str, parts: Sequence[Mapping[str, Any]], groups: Sequence[str], target: str = "all"
-) -> Row:
-    pictures = [*groups] * len(parts)
-    targets = [part["target"] for part in parts for _ in groups]
-    called, latents = (
-        np.concatenate([part[name] for part in parts]) for name in ("called", "called_latents")
-    )
-    edges = np.concatenate([part["edges"] for part in parts])
-    total: Counter[str] = sum((part["taken_for"] for part in parts), Counter())
-    fine, coarse = (_share(edges[:, n], pictures, targets) for n in (0, 1))
-    shares = {style: count / len(called) for style, count in total.items()}
-    shown, before = (_share(values, pictures, targets) for values in (called, latents))
-    return Row(what, target, shown, before, fine, coarse, shares)
-
-
-def _share(values: np.ndarray, pictures: Sequence[str], targets: Sequence[str]) -> Share:
-    return Share(float(values.mean()), *pigeonhole_interval(values, pictures, targets))
 
 
 def _counted(parts: Iterator[torch.Tensor], progress: Progress) -> Iterator[torch.Tensor]:

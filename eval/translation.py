@@ -63,6 +63,8 @@ def main(
     at_least(2, samples=samples, probe_samples=probe_samples)
     opened, how = translating_of(run, checkpoint, options, local_layout(shards, manifests))
     measured = Translations(opened, how, source, targets, samples, probe_samples, numbered_crops)
+    seconds = measured.forecast_s(guidances, budgets)
+    print(f"translating, judging and round trips: about {seconds / 60:.1f} minutes", flush=True)
     rows = measured.rows(guidances)
     names = [
         "way", "target", "called target", "95%", "by its latents", "edges 4 px", "95%",

@@ -8,6 +8,23 @@ import numpy as np
 from eval.page import figures, line_plot, page, table
 
 _MOST = 12  # columns of the table of what targets were taken for
+_FEW = 20  # pictures, of which one is a twentieth of a share
+_LEGEND = """<dl>
+<dt>unchanged</dt><dd>The original: what it scores without any translation.</dd>
+<dt>colour transfer</dt><dd>The original with mean and covariance of the colours of a held-out
+picture of the target.</dd>
+<dt>AdaIN</dt><dd>Its latents with mean and deviation of each channel as such a picture's latents
+have them.</dd>
+<dt>guidance</dt><dd>The run's translation, at that weight of the guidance.</dd>
+<dt>called target</dt><dd>The share of pictures that a probe takes for the target; higher is more of
+its style. “By its latents” asks a probe that sees means and deviations of the latents only, before
+they become pictures: AdaIN copies just those.</dd>
+<dt>edges</dt><dd>Correlation of gradient magnitudes with the original's, blurred by so many pixels;
+higher keeps more of what is shown. Style and structure are paid for with one another: look at both
+columns.</dd>
+<dt>95%</dt><dd>Intervals by bootstrap over pictures and targets; cuts of one picture count as
+one.</dd>
+</dl>"""
 
 
 def translation_page(result: Mapping[str, Any], columns: Sequence[str], sheet: np.ndarray) -> str:
@@ -39,9 +56,16 @@ def _rows(result: Mapping[str, Any]) -> str:
     return (
         f"<p>{result['samples']} cuts of {result['photographs']} held-out pictures, "
         f"{result['size_px']} px, step {result['step']}; {how['solver']}, {how['steps']} steps each"
-        " way. Called target: the share that a probe takes for the target. "
-        "Edges: correlation of gradient magnitudes with the original's. Intervals: bootstrap over "
-        f"pictures and targets. A picture took {seconds}.</p>" + table(heads, rows)
+        f" way. A picture took {seconds}.</p>" + _few(result) + table(heads, rows) + _LEGEND
+    )
+
+
+def _few(result: Mapping[str, Any]) -> str:
+    if result["photographs"] >= _FEW:
+        return ""
+    return (
+        f"<p><b>Few pictures:</b> {result['photographs']} are too few for differences of a tenth; "
+        "hold more of them out.</p>"
     )
 
 

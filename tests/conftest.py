@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.fork_server import fork_server
 from toolkit.core.command import run
 from toolkit.core.records import Link, Record, Ref
 from toolkit.packing.dataset import pack
@@ -250,10 +251,12 @@ def run_command() -> RunCommand:
     def start(
         module: str, *args: object, cwd: Path | None = None, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
+        if env is None:
+            return fork_server().run(module, [*map(str, args)], cwd)
         return subprocess.run(
             [sys.executable, "-m", module, *map(str, args)],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
+            env={**os.environ, "PYTHONPATH": str(ROOT), **env},
             capture_output=True,
             text=True,
             check=False,

@@ -17,11 +17,12 @@ from train.methods.needs import DataFacts, FeatureFacts, Needs
 class Data:
     """What was chosen. selections: one for each task of the mix, the main task first; validation:
     held-out samples of those tasks that have some, the main task first; features: readers of
-    stored tensors, of all of these."""
+    stored tensors, of all of these; notes: what whoever trains on them should know."""
 
     selections: list[Selection]
     validation: list[Selection]
     features: tuple[Any, ...]
+    notes: tuple[str, ...] = ()
 
 
 def open_data(data: DataConfig, needs: Needs, layout: Layout) -> Data:
@@ -31,12 +32,12 @@ def open_data(data: DataConfig, needs: Needs, layout: Layout) -> Data:
     from toolkit.stream.tensors import TensorReader
 
     _, selections = tasks_of(data.mix, data.main, data.where, data.split, layout)
-    for selection in selections:
-        if selection.num_dropped:
-            print(
-                f"{selection.name}: {selection.num_dropped} samples left out: linked samples of "
-                f"{' and '.join(selection.lacking)} are not packed"
-            )
+    notes = [
+        f"{selection.name}: {selection.num_dropped} samples left out: linked samples of "
+        f"{' and '.join(selection.lacking)} are not packed"
+        for selection in selections
+        if selection.num_dropped
+    ]
     main = selections[0]
     wanted = [*needs.roles, *(feature.role for feature in needs.features)]
     if lacking := [role for role in wanted if role not in main.roles]:
@@ -45,13 +46,13 @@ def open_data(data: DataConfig, needs: Needs, layout: Layout) -> Data:
             f"the method needs {' and '.join(lacking)} pictures, the samples of {dataset} have "
             "none: train on a dataset linked to them, such as teacher"
         )
-    validation = _held_out(data, selections, layout)
+    validation = _held_out(data, selections, layout, notes)
     used = [*selections, *(v for v in validation if v not in selections)]
     readers = [
         TensorReader(f.name, f.role, f.sidecar, used, f.output, command=f.command)
         for f in needs.features
     ]
-    return Data(selections, validation, tuple(readers))
+    return Data(selections, validation, tuple(readers), tuple(notes))
 
 
 def facts_of_data(data: Data) -> DataFacts:
@@ -93,7 +94,9 @@ def open_loader(settings: RunConfig, data: Data, needs: Needs, layout: Layout) -
         loader.close()
 
 
-def _held_out(data: DataConfig, selections: Sequence[Selection], layout: Layout) -> list[Selection]:
+def _held_out(
+    data: DataConfig, selections: Sequence[Selection], layout: Layout, notes: list[str]
+) -> list[Selection]:
     from toolkit.stream.tasks import dataset_of
 
     found, held_out = [], f"split = '{data.val_split}'"
@@ -104,7 +107,7 @@ def _held_out(data: DataConfig, selections: Sequence[Selection], layout: Layout)
             found.append(select(task.name, dataset_of(task.name, data.main), where, layout))
         except UserError as error:
             if is_main:
-                print(f"the loss is watched on samples of the training itself: {error}")
+                notes.append(f"the loss is watched on samples of the training itself: {error}")
                 return [task]
     return found
 

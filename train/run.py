@@ -148,6 +148,7 @@ def _prepare(
         settings = fresh_config(method, config, changes)
     check_config(settings)
     data = open_data(settings.data, needs_of(settings), layout)
+    print(*data.notes, sep="\n", end="\n" if data.notes else "")
     if resume:
         return settings, data
     settings = with_epochs(settings, len(data.selections[0]))

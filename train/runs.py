@@ -93,11 +93,14 @@ def claimed(folder: RunFolder, overwrite: bool) -> Iterator[Callable[[], None]]:
         path.rename(aside / path.name)
     try:
         yield lambda: _remove(aside)
-    except BaseException:
-        if aside.is_dir():
-            _put_back(aside)
-            if is_new:
-                _remove(folder.path)
+    except BaseException as error:
+        if not aside.is_dir():
+            raise
+        _put_back(aside)
+        if is_new:
+            _remove(folder.path)
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt("before the first step; all is as it was before") from None
         raise
 
 

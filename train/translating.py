@@ -138,6 +138,10 @@ class Translating:
         labels = self._labels(source, latents)
         return float(self._method.translator.round_trip(latents, labels, how).mean())
 
+    def evaluations(self, how: Any) -> int:
+        """Of the network, each way."""
+        return evaluations(how.solver, how.steps)
+
     def solver_settings(self, how: Any, budgets: Sequence[int]) -> list[tuple[str, int, Any]]:
         """(solver, evaluations each way, settings) of each solver within each budget."""
         found = self._method.translator.settings_within(how, budgets)

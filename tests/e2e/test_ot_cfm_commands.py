@@ -13,6 +13,7 @@ from PIL import Image
 
 from eval.translation import _fields, main
 from tests.conftest import words_of
+from tests.fork_server import fork_server
 from toolkit.store.layout import Layout
 from toolkit.store.samples import SampleReader
 
@@ -29,20 +30,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
-def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", *words]
-
-
-def train(runs: Path, data: Layout, *flags: str) -> list[str]:
-    return command("train.run", "ot_cfm", *flags, f"--runs={runs}", *words_of(data))
+def train(runs: Path, data: Layout, *flags: str) -> tuple[str, list[str]]:
+    return "train.run", ["ot_cfm", *flags, f"--runs={runs}", *words_of(data)]
 
 
 @pytest.fixture(scope="module")
 def straight(runs: Path, encoded_data: Layout) -> Path:
-    done = subprocess.run(
-        train(runs, encoded_data, *SMALL, "--name=straight"), capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
+    done = fork_server().run(*train(runs, encoded_data, *SMALL, "--name=straight"))
     assert done.returncode == 0, done.stderr
     return runs / "straight"
 
@@ -50,8 +44,9 @@ def straight(runs: Path, encoded_data: Layout) -> Path:
 def test_killed_and_resumed_with_a_coupling_it_ends_with_the_same_bits(
     runs: Path, straight: Path, encoded_data: Layout
 ) -> None:
+    module, words = train(runs, encoded_data, *SMALL, "--name=killed", "--workers=1")
     killed = subprocess.Popen(
-        train(runs, encoded_data, *SMALL, "--name=killed", "--workers=1"),
+        [sys.executable, "-m", module, *words],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     deadline = time.monotonic() + 120
@@ -63,10 +58,7 @@ def test_killed_and_resumed_with_a_coupling_it_ends_with_the_same_bits(
     killed.wait()
     last = "checkpoints/step-000016"
     assert not (runs / "killed" / last).exists()
-    done = subprocess.run(
-        train(runs, encoded_data, "--name=killed", "--resume", "--workers=0"),
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = fork_server().run(*train(runs, encoded_data, "--name=killed", "--resume", "--workers=0"))
     assert done.returncode == 0, done.stderr
     for name in ("weights.safetensors", "optimizer.safetensors", "ema.safetensors"):
         ours, theirs = (runs / run / last / name for run in ("killed", "straight"))

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.fork_server import fork_server
 from toolkit.core.files import held
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SHARD_SHA256, manifest_metadata, read_manifest
@@ -36,6 +37,8 @@ SMALL = (
 
 def command(module: str, *args: str | Path, data: Layout | None = None, **env: str):
     folders = [] if data is None else [f"--shards={data.shards}", f"--manifests={data.manifests}"]
+    if not env:
+        return fork_server().run(module, [*map(str, args), *folders])
     return subprocess.run(
         [sys.executable, "-m", module, *map(str, args), *folders],
         capture_output=True, text=True, env={**os.environ, **env}, timeout=280, check=False,
@@ -375,6 +378,26 @@ def test_a_signal_ends_a_run_with_a_checkpoint(
         succeed("train.run", f"--runs={tmp_path}", "--name=stop", "--resume", data=sample_data)
         end = "checkpoints/step-000024/weights.safetensors"
         assert (tmp_path / "stop" / end).read_bytes() == (straight / end).read_bytes()
+
+
+def test_interrupted_before_its_first_step_a_run_leaves_nothing(
+    sample_data: Layout, tmp_path: Path
+) -> None:
+    folders = [f"--shards={sample_data.shards}", f"--manifests={sample_data.manifests}"]
+    flags = ["--sample.steps=2000" if flag == "--sample.steps=2" else flag for flag in SMALL]
+    process = subprocess.Popen(  # whose first pictures take their time
+        [sys.executable, "-m", "train.run", *flags, f"--runs={tmp_path}", *folders],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout
+    for line in process.stdout:
+        if line.startswith("before the first step"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    last = "interrupted: before the first step; all is as it was before"
+    assert (process.returncode, err.splitlines()[-1]) == (130, last)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_is_looked_for_where_runs_lie(straight: Path, sample_data: Layout) -> None:

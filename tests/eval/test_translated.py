@@ -9,8 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from eval.translated import Row, Translations
+from eval.translated import Translations
 from eval.translation_page import translation_page
+from eval.translation_scores import Row
 from toolkit.core.errors import UserError
 from toolkit.core.keyed import key63
 
@@ -70,6 +71,9 @@ class Known:
     def generated(self, noise: torch.Tensor, target: str, how: How) -> Iterator[torch.Tensor]:
         added = self.encoded(stripes(target).expand(1, 3, SIZE, SIZE))
         yield from (how.guidance * added - noise).split(7)
+
+    def evaluations(self, how: How) -> int:
+        return how.steps
 
     def solver_settings(self, how: How, budgets: tuple[int, ...]) -> list[Any]:
         return [("euler", budget, SimpleNamespace(error=1 / budget)) for budget in budgets]

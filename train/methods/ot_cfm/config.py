@@ -44,7 +44,8 @@ class Config:
     and data; independent pairs them as they come, ot_exact and ot_hungarian by optimal transport
     within the batch, c2ot within each style of it. time: how times are drawn. calibration: samples
     that decide how latents are standardised. noise_sidecar: each latent's own noise, of
-    train.invert, in the place of drawn noise (reflow). size, encoder: of the latents; the data decide them.
+    train.invert, in the place of drawn noise (reflow). size, encoder: of the latents; the data
+    decide them.
     """
 
     net: NetConfig = field(default_factory=NetConfig)
