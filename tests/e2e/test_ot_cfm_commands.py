@@ -99,6 +99,7 @@ def test_translations_of_held_out_pictures_are_scored_and_shown(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "report: " in done.stdout
+    assert "translating, judging and round trips: about " in done.stdout
     result = json.loads((straight / "scores" / "translation.json").read_text("utf-8"))
     assert (result["samples"], result["size_px"], result["step"]) == (6, 64, 16)
     assert result["photographs"] < 6

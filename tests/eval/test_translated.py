@@ -167,6 +167,23 @@ def test_the_page_shows_every_number() -> None:
     ):
         assert text in page
     assert page.count("<img") == 10 * 3
+    assert "Few pictures" not in page
+    assert "3 are too few" in translation_page({**result, "photographs": 3}, *of_all.sheet())
+
+
+def test_the_forecast_counts_every_translation_and_round_trip() -> None:
+    """Twice the guided weights, or the targets, take about twice as long."""
+    one, two = measured(("across",)), measured(("across", "down"))
+    for of in (one, two):
+        of._seconds["decoding and encoding"] = 0.0
+        assert len(of._noise) == 24
+        of._seconds["inversion"] = 1.0
+    assert one.forecast_s((1.0,), ()) == 24
+    assert one.forecast_s((1.0, 2.0, 3.0), ()) == 24 * 5
+    assert two.forecast_s((1.0, 2.0), ()) == 2 * 24 * 3
+    assert one.forecast_s((), (4, 8)) == pytest.approx(2 * 8 * (4 + 8) / 4)
+    one._seconds["decoding and encoding"] = 0.5
+    assert one.forecast_s((1.0,), ()) == 24 + 24 * (1 + 3) * 0.5
 
 
 SHARES = ("called", "called_latents", "edges_1px", "edges_4px")

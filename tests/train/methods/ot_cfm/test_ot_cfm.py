@@ -13,6 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
+from eval import report as eval_report
+from eval import run as eval_run
 from tests.conftest import words_of
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
@@ -207,6 +209,25 @@ def trained(data: Layout, tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["ot_cfm", *FLAGS, f"--runs={runs}", "--name=a", *words_of(data)]
     run(train_run.main, "train.run", words, train_run._fields)
     return runs / "a"
+
+
+def test_styles_are_told_and_pictures_are_left_out_on_request(
+    data: Layout, tmp_path: Path, call: Any
+) -> None:
+    words = ("ot_cfm", *FLAGS, "--steps=1", f"--runs={tmp_path}", data)
+    words = tuple(word for word in words if word not in ("--steps=6", "--sample_every=6"))
+    done = call(train_run.main, *words, "--sample_every=0", fields=train_run._fields)
+    assert done.code == 0, done.err
+    assert "styles: 0 content, 1 Cubism, 2 Impressionism" in done.out
+    assert "before the first step" not in done.out
+    assert "columns: " not in done.out
+    assert not list((tmp_path / "ot_cfm-smoke" / "samples").iterdir())
+
+
+def test_what_compares_with_a_style_picture_names_what_does_not(trained: Path, call: Any) -> None:
+    for command in (eval_run, eval_report):
+        refused = call(command.main, f"--run={trained}").refusal()
+        assert f"show them by python -m eval.translation --run={trained}" in refused
 
 
 def stylized(call: Any, run: Path, *flags: Any) -> Any:
