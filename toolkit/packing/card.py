@@ -16,6 +16,9 @@ from toolkit.store.manifest import (
     read_manifest,
 )
 
+# What of a source's description tells facts of its samples: splits, captions, styles, links.
+_TOLD_BY = ("annotations", "lists", "meta", "metadata", "prompts", "split")
+
 
 def refuse_other_data(layout: Layout, dataset: str, made_by: dict[str, Any]) -> None:
     """Raises UserError when a finished dataset of this name was made from other raw data, or with
@@ -31,8 +34,7 @@ def refuse_other_data(layout: Layout, dataset: str, made_by: dict[str, Any]) -> 
             f"the dataset {dataset} holds other data ({origin}): choose another --name, or give "
             "--overwrite to replace it"
         )
-    gone = [name for name, value in old.items() if value and not made_by.get(name)]
-    if gone and "src" in old:  # what is made of no files can be made again
+    if gone := [name for name in _TOLD_BY if old.get(name) and not made_by.get(name)]:
         lost = ", ".join(f"{name} {old[name]}" for name in gone)
         raise UserError(
             f"the dataset {dataset} was packed with {lost}, which is left away now: give it again "
