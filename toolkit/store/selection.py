@@ -107,11 +107,11 @@ def select(
     catalog = Catalog(layout)
     if dataset not in catalog.datasets:
         near = difflib.get_close_matches(dataset, catalog.datasets, 1)
-        hint = "name another with --main=, or --data.main= of a run" if name == "main" else ""
+        hint = ": name another with --main=, or --data.main= of a run" if name == "main" else ""
+        hint += "".join(f"; did you mean {one}?" for one in near)
         raise UserError(
             f"the task {name} needs the dataset {dataset!r}; packed are "
-            + ": ".join([", ".join(catalog.datasets), *filter(None, [hint])])
-            + "".join(f"; did you mean {one}?" for one in near)
+            f"{', '.join(catalog.datasets)}{hint}"
         )
     texts = [where] if isinstance(where, str) else list(where)
     checked = [catalog.condition(text) for text in texts]

@@ -12,6 +12,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def open_rows(
     """The file of one shard's rows, checked. Raises UserError when it is missing or stale, or
     damaged, now or when it is read."""
     path = sidecar_path(layout, dataset, stem, name)
-    again = f"make it again with {_how(layout, dataset, name)}"
+    again = partial(_again, layout, dataset, name)  # reads a file: asked for where it is needed
     try:
         with pq.ParquetFile(path) as file:
             schema, metadata = file.schema_arrow, file.schema_arrow.metadata or {}
@@ -125,22 +126,26 @@ def open_rows(
                 raise UserError(f"{path} holds no tensors: {name} is another kind of sidecar")
             shard = manifest_metadata(layout.manifest_named(dataset, stem))[SHARD_SHA256]
             if metadata.get(SHARD_SHA256) != shard:
-                raise UserError(f"the sidecar {path} is stale, its shard was packed anew: {again}")
+                raise UserError(
+                    f"the sidecar {path} is stale, its shard was packed anew: {again()}"
+                )
             if metadata.get(RECIPE) != recipe.encode():
-                raise UserError(f"the sidecar {path} is stale, it was made in another way: {again}")
+                raise UserError(
+                    f"the sidecar {path} is stale, it was made in another way: {again()}"
+                )
             yield file
     except FileNotFoundError:
-        raise UserError(f"the sidecar {path} is missing: {again}") from None
+        raise UserError(f"the sidecar {path} is missing: {again()}") from None
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"the sidecar {path} is damaged ({error}): {again}") from None
+        raise UserError(f"the sidecar {path} is damaged ({error}): {again()}") from None
 
 
-def _how(layout: Layout, dataset: str, name: str) -> str:
+def _again(layout: Layout, dataset: str, name: str) -> str:
     try:
         command = read_recipe(layout, dataset, name).encoder.get(COMMAND, "")
     except UserError:
         command = ""
-    return how_to_make(dataset, name, command)
+    return f"make it again with {how_to_make(dataset, name, command)}"
 
 
 def write_empty(layout: Layout, dataset: str, name: str, arrays: Mapping[str, np.ndarray]) -> None:
