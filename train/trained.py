@@ -12,12 +12,13 @@ from train.runs import RunFolder
 @dataclass(frozen=True)
 class Trained:
     """method: with the checkpoint's weights, on the device of `settings`. identity: the run, step
-    and sha256 of the weights."""
+    and sha256 of the weights. checkpoint: the folder that they are from."""
 
     folder: RunFolder
     settings: RunConfig
     method: Method
     identity: dict[str, Any]
+    checkpoint: Path
 
 
 def load_trained(folder: RunFolder, settings: RunConfig, checkpoint: Path | None = None) -> Trained:
@@ -42,4 +43,4 @@ def load_trained(folder: RunFolder, settings: RunConfig, checkpoint: Path | None
     method.module().eval()
     weights = sha256_of(chosen / "weights.safetensors")
     identity = {"run": folder.path.name, "step": state.step, "weights": weights}
-    return Trained(folder, settings, method, identity)
+    return Trained(folder, settings, method, identity, chosen)

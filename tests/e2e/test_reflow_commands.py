@@ -105,11 +105,13 @@ def test_the_commands_run_and_what_is_there_stays(
     first: Path, data: Layout, run_command: Any
 ) -> None:
     folder = data.shards.parent
+    last = latest_checkpoint(first / "checkpoints")
     again = run_command(
-        "train.invert", "--run=runs/first", "--solver=rk4", "--steps=6", "--dtype=float32",
-        *words_of(data), cwd=folder,
+        "train.invert", "--run=runs/first", f"--checkpoint={last.name}", "--solver=rk4",
+        "--steps=6", "--dtype=float32", *words_of(data), cwd=folder,
     )  # fmt: skip
     assert "noise: 0 samples in " in again.stdout
+    assert f"--init_from=runs/first/checkpoints/{last.name} " in again.stdout
     flags = [flag for flag in SMALL if not flag.startswith("--coupling")]
     done = run_command(
         "train.run", "ot_cfm", *flags, "--name=second", "--noise_sidecar=noise",

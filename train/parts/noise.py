@@ -24,3 +24,13 @@ def normal(
 ) -> torch.Tensor:
     """float32 [N, *shape], standard normal, one draw of each generator."""
     return torch.stack([torch.randn(tuple(shape), generator=g) for g in generators]).to(device)
+
+
+def standard_channels(noise: torch.Tensor) -> torch.Tensor:
+    """[N,C,h,w] with mean 0 and deviation 1 in each channel of each sample, as fresh noise has.
+
+    Adaptive instance normalisation of the noise that an inversion found: Chung et al. 2024 (arXiv
+    2312.09008) bring it to the noise of a style picture, this to the normal distribution.
+    """
+    mean, std = noise.mean((2, 3), keepdim=True), noise.std((2, 3), keepdim=True)
+    return (noise - mean) / std.clamp(min=1e-6)

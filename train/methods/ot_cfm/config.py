@@ -75,7 +75,8 @@ class Stylize:
     cheapest solver that keeps it is taken, whatever `solver` and `steps` say. guidance_rule: plain
     classifier-free guidance, or CFG-Zero* (zero_star). guidance_interval: times at which there is
     guidance, 0 is noise, 1 the picture. depth: how far back, 1 is to the noise. clamp: largest
-    standardised latent, 0 for no limit.
+    standardised latent, 0 for no limit. noise_adain: how far each channel of the noise is brought
+    to mean 0 and deviation 1, from 0 to 1: more style, less structure.
     """
 
     steps: int = 20
@@ -88,6 +89,7 @@ class Stylize:
     guidance_interval: tuple[float, ...] = (0.0, 1.0)
     depth: float = 1.0
     clamp: float = 0.0
+    noise_adain: float = 0.0
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps)
@@ -96,9 +98,18 @@ class Stylize:
             raise UserError("--guidance_interval: takes two times from 0 to 1, as 0.1,1")
         if not 0 < self.depth <= 1:
             raise UserError(f"--depth={self.depth}: takes a number above 0, at most 1")
+        if not 0 <= self.noise_adain <= 1:
+            raise UserError(f"--noise_adain={self.noise_adain}: takes a number from 0 to 1")
+        if self.noise_adain and self.depth < 1:
+            raise UserError("--noise_adain changes noise, which --depth below 1 does not reach")
         for name in ("guidance", "tolerance", "clamp"):
             if getattr(self, name) < 0:
                 raise UserError(f"--{name}={getattr(self, name)}: takes 0 or more")
+
+    @property
+    def plain(self) -> "Stylize":
+        """Without what keeps the way forwards from being the way back."""
+        return replace(self, guidance=1.0, clamp=0.0, noise_adain=0.0)
 
 
 def needs(config: Config) -> Needs:

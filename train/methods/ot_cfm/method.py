@@ -239,8 +239,7 @@ class Method(Base):
     ) -> str:
         """A round trip of some of the samples, whose way back is known already."""
         some = slice(_MEASURED)
-        plain = dataclasses.replace(how, guidance=1, clamp=0)
-        back = self.translator.generate(noise[some], source[some], plain)
+        back = self.translator.generate(noise[some], source[some], how.plain)
         error = relative_error(back, x[some])
         cost = evaluations(how.solver, how.steps)
         return (

@@ -8,6 +8,7 @@ import torch
 from toolkit.core.progress import Progress
 from train.methods.ot_cfm.config import Stylize
 from train.parts.guidance import guided, guided_zero_star
+from train.parts.noise import standard_channels
 from train.parts.samplers import (
     SOLVERS,
     Velocity,
@@ -36,14 +37,15 @@ class Translator:
 
     def generate(self, x: torch.Tensor, target: torch.Tensor, how: Stylize) -> torch.Tensor:
         """From there to latents under the labels [N], guided."""
+        if how.noise_adain:
+            x = x.lerp(standard_channels(x), how.noise_adain)
         times = times_between(1 - how.depth, 1, how.steps)
         return solve(self._velocity(target, how), x, times, how.solver)
 
     def round_trip(self, x: torch.Tensor, source: torch.Tensor, how: Stylize) -> torch.Tensor:
         """float32 [N]: |x − x′| / |x| of each sample that is inverted and generated again under its
         own label without guidance. Exact only in the limit of many steps."""
-        plain = replace(how, guidance=1, clamp=0)
-        back = self.generate(self.invert(x, source, plain), source, plain)
+        back = self.generate(self.invert(x, source, how.plain), source, how.plain)
         return relative_error(back, x)
 
     def cheapest(

@@ -62,6 +62,24 @@ def test_a_part_of_the_way_changes_a_part() -> None:
     assert moved[0] < moved[1] < moved[2]
 
 
+def test_noise_is_brought_to_the_normal_distribution_as_far_as_asked() -> None:
+    x, source = data(0)
+    target = torch.full_like(source, 1)
+    skewed = TRANSLATOR.invert(x, source, FINE) * 3 + 2
+    means, deviations = [], []  # of the noise that generation began with
+    for part in (0.0, 0.5, 1.0):
+        made = TRANSLATOR.generate(skewed, target, dataclasses.replace(FINE, noise_adain=part))
+        back = (made - MEANS[1]) / STDS[1]
+        means.append(back.mean((2, 3)))
+        deviations.append(back.std((2, 3)))
+    torch.testing.assert_close(means[2], torch.zeros_like(means[2]), rtol=0, atol=1e-5)
+    torch.testing.assert_close(deviations[2], torch.ones_like(means[2]), rtol=0, atol=1e-5)
+    torch.testing.assert_close(means[1], means[0] / 2, rtol=0, atol=1e-5)
+    torch.testing.assert_close(deviations[1], (deviations[0] + 1) / 2, rtol=0, atol=1e-5)
+    how = dataclasses.replace(FINE, noise_adain=1.0)  # a round trip is without it
+    assert float(TRANSLATOR.round_trip(x, source, how).max()) < 1e-5
+
+
 def test_clamping_bounds_what_the_network_sees() -> None:
     seen = []
 
@@ -112,6 +130,8 @@ def test_errors_of_a_round_trip_fall_with_the_evaluations() -> None:
         ({"guidance_interval": (0.5,)}, "--guidance_interval: takes two times from 0 to 1"),
         ({"guidance_interval": (0.9, 0.1)}, "--guidance_interval: takes two times"),
         ({"depth": 0.0}, "--depth=0.0: takes a number above 0"),
+        ({"noise_adain": 1.5}, "--noise_adain=1.5: takes a number from 0 to 1"),
+        ({"noise_adain": 0.5, "depth": 0.5}, "--noise_adain changes noise, which --depth below 1"),
         ({"tolerance": -1.0}, "--tolerance=-1.0: takes 0 or more"),
     ],
 )
