@@ -3,8 +3,9 @@
     python -m bench.flow [--weights=FOLDER] [--steps=8] [--rounds=5] [--folder=/tmp/tessera-bench]
 
 Theirs is `bench.plain_flow`: loose `.pt` files, torch's DataLoader as it comes, eager, contiguous.
-Ours is a run's own loop, streaming from the shards' sidecar. Both have the same weights to begin
-with, as the equal outputs show, and work in float32 at batch 48. Latents are of the sample data at
+Ours is a run's own loop, streaming from the shards' sidecar, in float32 and with
+`--precision=bf16`; theirs works in float32. Both have the same weights to begin with, as the equal
+outputs show, and batches of 48. Latents are of the sample data at
 128 pixels: those of FLUX.2's tiny autoencoder where its weights are given (32 × 16 × 16), wavelets
 otherwise (192 × 16 × 16).
 """
@@ -33,6 +34,20 @@ def main(
 ) -> None:
     """Measures and keeps bench/results/flow.json."""
     from toolkit.store.layout import Layout
+
+    data = sample_data(Path(folder) / "flow")
+    layout = Layout(data / "s", data / "m")
+    sidecar = encoded(layout, weights)
+    loose = _exported(layout, sidecar, data / "loose")
+    parts = [_measured(layout, sidecar, loose, p, steps, rounds) for p in ("fp32", "bf16")]
+    shape = list(next(iter(Folder(loose)))[0].shape)
+    about = {**machine(), "threads": torch.get_num_threads(), "latent": shape, "batch": BATCH}
+    write_results("flow", about, [row for rows in parts for row in rows])
+
+
+def _measured(
+    layout: Any, sidecar: str, loose: Path, precision: str, steps: int, rounds: int
+) -> list[dict[str, Any]]:
     from train.data import facts_of_data, open_data, open_loader
     from train.guard import Feed
     from train.loop import train
@@ -40,11 +55,7 @@ def main(
     from train.optim import build_optimizer
     from train.runs import build_method, needs_of, settled
 
-    data = sample_data(Path(folder) / "flow")
-    layout = Layout(data / "s", data / "m")
-    sidecar = encoded(layout, weights)
-    loose = _exported(layout, sidecar, data / "loose")
-    settings = run_settings(sidecar, BATCH)
+    settings = run_settings(sidecar, BATCH, precision=precision)
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         chosen = open_data(settings.data, needs_of(settings), layout)
@@ -70,13 +81,11 @@ def main(
 
         error = _difference(ours_net, theirs.net)
         found = pairs(ours_s, theirs_s, rounds)
-    rows: list[dict[str, Any]] = [
+    name = f"training in {precision}, samples: loose files, contiguous, eager, fp32"
+    return [
         {"name": "largest difference of the two networks' outputs", "value": error},
-        summary("training, samples: loose files, contiguous, eager", found, steps * BATCH),
+        summary(name, found, steps * BATCH),
     ]
-    shape = list(next(iter(Folder(loose)))[0].shape)
-    about = {**machine(), "threads": torch.get_num_threads(), "latent": shape, "batch": BATCH}
-    write_results("flow", about, rows)
 
 
 def run_settings(sidecar: str, batch_size: int, **more: Any) -> Any:

@@ -20,6 +20,27 @@ def test_a_new_network_has_no_velocity_and_any_size_will_do() -> None:
         assert not found.any()
 
 
+def test_in_16_bits_a_cpu_multiplies_but_does_not_convolve() -> None:
+    net, seen = IsoNext(TINY, 4), {}
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.normal_(0, 0.1)
+    for name, module in net.named_modules():
+        if name in ("stem", "blocks.1.depthwise", "blocks.1.widen", "blocks.1.narrow", "out"):
+            module.register_forward_hook(lambda _, __, y, name=name: seen.update({name: y.dtype}))
+    given = (torch.randn(2, 3, 8, 8), torch.rand(2), torch.tensor([0, 4]))
+    exact = net(*given)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = net(*given)
+    assert {n for n, dtype in seen.items() if dtype == torch.float32} == {
+        "stem", "blocks.1.depthwise", "out"
+    }  # fmt: skip
+    assert {n for n, dtype in seen.items() if dtype == torch.bfloat16} == {
+        "blocks.1.widen", "blocks.1.narrow"
+    }  # fmt: skip
+    assert 0 < ((found - exact).norm() / exact.norm()).item() < 0.02
+
+
 def test_adagn_is_what_its_formula_says() -> None:
     norm = AdaGN(16, 8)
     x, cond = torch.randn(2, 16, 5, 5), torch.randn(2, 8)
