@@ -52,11 +52,16 @@ def _rows(result: Mapping[str, Any]) -> str:
         for row in result["rows"]
     ]
     how = result["options"]
+    left_out = ("guidance", "solver", "steps", "source_style", "target_style")
+    options = ", ".join(f"{name} {value}" for name, value in how.items() if name not in left_out)
     seconds = ", ".join(f"{what} {s:.2f} s" for what, s in result["seconds_per_picture"].items())
     return (
         f"<p>{result['samples']} cuts of {result['photographs']} held-out pictures, "
         f"{result['size_px']} px, step {result['step']}; {how['solver']}, {how['steps']} steps each"
-        f" way. A picture took {seconds}.</p>" + _few(result) + table(heads, rows) + _LEGEND
+        f" way; {options}. A picture took {seconds}.</p>"
+        + _few(result)
+        + table(heads, rows)
+        + _LEGEND
     )
 
 

@@ -23,6 +23,7 @@ class How:
     guidance: float = 1.0
     solver: str = "euler"
     steps: int = 4
+    depth: float = 0.75
 
 
 def drawn(style: str, count: int, purpose: str) -> torch.Tensor:
@@ -163,6 +164,7 @@ def test_the_page_shows_every_number() -> None:
         "colour transfer",
         "4: 2.5e-01, 8: 1.2e-01",
         "24 cuts of 24",
+        "euler, 4 steps each way; depth 0.75",
         "across",
     ):
         assert text in page
