@@ -28,6 +28,7 @@ def main(weights: str = "", batches: int = 20, folder: str = "/tmp/tessera-bench
     """Measures and keeps bench/results/couplings.json."""
     from toolkit.store.layout import Layout
 
+    about = machine()  # before it is busy
     data = sample_data(Path(folder) / "flow")
     layout = Layout(data / "s", data / "m")
     sidecar = encoded(layout, weights)
@@ -38,7 +39,7 @@ def main(weights: str = "", batches: int = 20, folder: str = "/tmp/tessera-bench
             ratio = round(value / found["independent"], 4)
             rows.append({"name": f"{kind}, batch {size}", "variance": round(value, 4),
                          "against_independent": ratio})  # fmt: skip
-    write_results("couplings", {**machine(), "sidecar": sidecar, "batches": batches}, rows)
+    write_results("couplings", {**about, "sidecar": sidecar, "batches": batches}, rows)
 
 
 def variance(layout: Any, sidecar: str, size: int, kind: str, batches: int) -> float:

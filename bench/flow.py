@@ -35,13 +35,14 @@ def main(
     """Measures and keeps bench/results/flow.json."""
     from toolkit.store.layout import Layout
 
+    about = machine()  # before it is busy
     data = sample_data(Path(folder) / "flow")
     layout = Layout(data / "s", data / "m")
     sidecar = encoded(layout, weights)
     loose = _exported(layout, sidecar, data / "loose")
     parts = [_measured(layout, sidecar, loose, p, steps, rounds) for p in ("fp32", "bf16")]
     shape = list(next(iter(Folder(loose)))[0].shape)
-    about = {**machine(), "threads": torch.get_num_threads(), "latent": shape, "batch": BATCH}
+    about = {**about, "threads": torch.get_num_threads(), "latent": shape, "batch": BATCH}
     write_results("flow", about, [row for rows in parts for row in rows])
 
 

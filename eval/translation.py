@@ -18,9 +18,13 @@ from typing import Any
 
 from toolkit.core import command
 from toolkit.core.checks import at_least
+from toolkit.core.errors import UserError
 from toolkit.core.files import make_folder, write_atomic
 from toolkit.core.show import show
 from toolkit.store.layout import local_layout
+
+# Options of train.stylize in whose place there are --guidances, --source, --targets and --budgets.
+_ELSEWHERE = ("guidance", "source_style", "target_style", "tolerance")
 
 
 def main(
@@ -61,6 +65,8 @@ def main(
     from eval.translated import Translations
 
     at_least(2, samples=samples, probe_samples=probe_samples)
+    if not guidances or min(guidances) < 0:
+        raise UserError("--guidances: takes one weight or more, each 0 or more, as 1,2")
     opened, how = translating_of(run, checkpoint, options, local_layout(shards, manifests))
     measured = Translations(opened, how, source, targets, samples, probe_samples, numbered_crops)
     seconds = measured.forecast_s(guidances, budgets)
@@ -109,7 +115,8 @@ def _fields(_: list[str], flags: Mapping[str, str]) -> tuple[str, dict[str, str]
     from eval.bridge import stylize_fields
 
     texts = stylize_fields(Path(flags.get("run", "")))
-    texts.pop("guidance", None)  # --guidances has its place
+    for name in _ELSEWHERE:
+        texts.pop(name, None)
     title = "options of the translation" + (":" if texts else " are listed with --run=…")
     return title, texts
 

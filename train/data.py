@@ -61,7 +61,9 @@ def facts_of_data(data: Data) -> DataFacts:
         styles={s.name: tuple(s.table.column("style").unique().to_pylist())
                 for s in data.selections},
         features={
-            reader.name: FeatureFacts(reader.recipe.encoder, reader.recipe.settings, reader.shape)
+            reader.name: FeatureFacts(
+                reader.recipe.encoder, reader.recipe.settings, reader.shape, reader.recipe.sha256
+            )
             for reader in data.features
         },
     )  # fmt: skip
@@ -108,7 +110,7 @@ def _held_out(
         except UserError as error:
             if is_main:
                 notes.append(f"the loss is watched on samples of the training itself: {error}")
-                return [task]
+                found.append(task)
     return found
 
 

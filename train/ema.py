@@ -68,6 +68,7 @@ def _run(
     run: Path, sigma_rel: float | None, mu: float | None, step: int | None, out: Path | None
 ) -> None:
     from train.averages import reconstruct
+    from train.methods import stylize_flags
     from train.runs import load_config, open_run
     from train.state import list_checkpoints, load_weights, read_state, save_weights, step_of
 
@@ -88,7 +89,8 @@ def _run(
         print(f"checkpoints averaged: {', '.join(path.name for path in found)}")
     target = out or folder.path / "averaged" / name
     save_weights(target, settings.method, last, weights)
-    print(f"{target}: python -m train.stylize --run={folder.path} --checkpoint={target}")
+    flags = stylize_flags(settings.method, settings.method_config)
+    print(f"{target}: python -m train.stylize --run={folder.path} --checkpoint={target}{flags}")
 
 
 def _average(checkpoints: list[Any], mu: float) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class StylizedSource:
         return Record(
             members={"png": encode_png(pixels)},
             captions=(row["caption"],) if row["caption"] else (),
-            style=getattr(self.settings.how, "target_style", "") or row["style"],
+            style=self.method.style_of(self.settings.how, row["style"], self.selection.name),
             split=row["split"],
             links=(*links, Link(own, self.dataset, row["key"])),
             protocol="stylize-1",

@@ -191,6 +191,7 @@ def _train(
     from train.averages import Averages
     from train.data import open_loader
     from train.identity import facts_of
+    from train.methods import stylize_flags
     from train.numerics import compile_checked
     from train.resume import begin, restore
     from train.runs import needs_of
@@ -230,7 +231,8 @@ def _train(
     print(f"{session.done - first} steps in {time.monotonic() - began:.0f} s; run: {folder.path}")
     if watch.columns:
         print(f"pictures: {folder.samples}, columns: {watch.columns}")
-    print(f"next: python -m train.stylize --run={folder.path}")
+    flags = stylize_flags(settings.method, settings.method_config)
+    print(f"next: python -m train.stylize --run={folder.path}{flags}")
 
 
 def _leave(settings: Any, folder: Any, session: Any) -> None:

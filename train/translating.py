@@ -34,6 +34,7 @@ class Translating:
                 "scores its pictures"
             )
         self._method = trained.method
+        self._device = next(trained.method.module().parameters()).device
         self._data = open_data(self.settings.data, needs_of(self.settings), layout)
 
     @property
@@ -72,7 +73,7 @@ class Translating:
     def trained_on(self, style: str, count: int, purpose: str) -> torch.Tensor:
         """Standardised latents that the run was trained on, [N,C,h,w], drawn likewise."""
         batches = self._draw(self._data.selections, style, count, purpose, with_pictures=False)
-        return torch.cat([self._method.latents(batch) for batch in batches])
+        return torch.cat([self._method.latents(batch).cpu() for batch in batches])
 
     def _draw(
         self,
@@ -102,7 +103,7 @@ class Translating:
         else:
             assembler = Assembler(selections, size, (), cut, features=self._data.features)
         try:
-            return [assembler.assemble(some) for some in _parts(wants)]
+            return [assembler.assemble(some) for some in _in_batches(wants)]
         finally:
             assembler.close()
 
@@ -113,28 +114,29 @@ class Translating:
     @torch.no_grad()
     def encoded(self, pixels: torch.Tensor) -> torch.Tensor:
         """Standardised latents of pictures in 8 bits."""
-        return torch.cat([self._method.encoded(some).cpu() for some in pixels.split(_TOGETHER)])
+        return torch.cat([self._method.encoded(some).cpu() for some in self._parts(pixels)])
 
     @torch.no_grad()
     def decoded(self, latents: torch.Tensor) -> torch.Tensor:
         """Pictures of standardised latents."""
-        return torch.cat([self._method.decoded(some).cpu() for some in latents.split(_TOGETHER)])
+        return torch.cat([self._method.decoded(some).cpu() for some in self._parts(latents)])
 
     @torch.no_grad()
     def inverted(self, latents: torch.Tensor, source: str, how: Any) -> Iterator[torch.Tensor]:
         """The noise of some samples after the other."""
-        for some in latents.split(_TOGETHER):
-            yield self._method.translator.invert(some, self._labels(source, some), how)
+        for some in self._parts(latents):
+            yield self._method.translator.invert(some, self._labels(source, some), how).cpu()
 
     @torch.no_grad()
     def generated(self, noise: torch.Tensor, target: str, how: Any) -> Iterator[torch.Tensor]:
         """Latents of some samples after the other."""
-        for some in noise.split(_TOGETHER):
-            yield self._method.translator.generate(some, self._labels(target, some), how)
+        for some in self._parts(noise):
+            yield self._method.translator.generate(some, self._labels(target, some), how).cpu()
 
     @torch.no_grad()
     def round_trip(self, latents: torch.Tensor, source: str, how: Any) -> float:
         """Mean relative error of going back to the noise and forth again under one label."""
+        latents = latents.to(self._device)
         labels = self._labels(source, latents)
         return float(self._method.translator.round_trip(latents, labels, how).mean())
 
@@ -146,6 +148,10 @@ class Translating:
         """(solver, evaluations each way, settings) of each solver within each budget."""
         found = self._method.translator.settings_within(how, budgets)
         return [(one.solver, evaluations(one.solver, one.steps), one) for one in found]
+
+    def _parts(self, values: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Some samples after the other, where the network is."""
+        return (some.to(self._device) for some in values.split(_TOGETHER))
 
     def _labels(self, style: str, like: torch.Tensor) -> torch.Tensor:
         return torch.full((len(like),), self._method.number(style), device=like.device)
@@ -159,6 +165,6 @@ class Translating:
         ]
 
 
-def _parts(wants: list[Want]) -> Iterator[list[Want]]:
+def _in_batches(wants: list[Want]) -> Iterator[list[Want]]:
     for start in range(0, len(wants), 64):
         yield wants[start : start + 64]

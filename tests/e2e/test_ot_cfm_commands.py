@@ -38,6 +38,7 @@ def train(runs: Path, data: Layout, *flags: str) -> tuple[str, list[str]]:
 def straight(runs: Path, encoded_data: Layout) -> Path:
     done = fork_server().run(*train(runs, encoded_data, *SMALL, "--name=straight"))
     assert done.returncode == 0, done.stderr
+    assert f"--run={runs / 'straight'} --target_style=Ukiyo_e" in done.stdout
     return runs / "straight"
 
 
@@ -118,6 +119,14 @@ def test_translations_of_held_out_pictures_are_scored_and_shown(
 def test_one_guidance_is_not_passed_over(straight: Path, call: Any) -> None:
     refused = call(main, f"--run={straight}", "--guidance=2", fields=_fields).refusal()
     assert "unknown flag --guidance: did you mean --guidances?" in refused
+    for flag in ("--tolerance=0.1", "--target_style=Cubism"):  # nor what measuring does not use
+        name = flag.partition("=")[0]
+        assert (
+            f"unknown flag {name}"
+            in call(main, f"--run={straight}", flag, fields=_fields).refusal()
+        )
+    refused = call(main, f"--run={straight}", "--guidances=-1", fields=_fields).refusal()
+    assert "--guidances: takes one weight or more, each 0 or more" in refused
 
 
 def test_a_run_that_does_not_translate_is_told_what_scores_it(

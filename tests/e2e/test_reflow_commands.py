@@ -130,11 +130,15 @@ def test_the_commands_run_and_what_is_there_stays(
 
 
 def test_noise_of_other_latents_and_a_coupling_are_refused(
-    first: Path, data: Layout, call: Any
+    first: Path, data: Layout, call: Any, run_command: Any
 ) -> None:
     runs = f"--runs={first.parent}"
+    words = ("dataset='content' or dataset='wikiart'", "--encoder=rgb", "--target_size=64",
+             "--sidecar=pixels", *words_of(data))  # fmt: skip
+    assert run_command("toolkit.encode", *words, cwd=data.shards.parent).returncode == 0
     for flags, text in (
         (["--noise_sidecar=latents"], "not the noise of the latents in latents: make it with"),
+        (["--noise_sidecar=noise", "--sidecar=pixels"], "not the noise of the latents in pixels"),
         (["--noise_sidecar=noise", "--coupling=c2ot"], "but --noise_sidecar names each latent's"),
         (
             ["--noise_sidecar=lost"],

@@ -45,6 +45,12 @@ def stylize_defaults(name: str) -> Any:
     return config_module(name).Stylize()
 
 
+def stylize_flags(name: str, config: Any) -> str:
+    """What has to follow `train.stylize --run=…` for a run with this configuration."""
+    flags = getattr(config_module(name), "example_flags", None)
+    return str(flags(config)) if flags else ""
+
+
 def preset_path(method: str, preset: str) -> Path:
     """The TOML file of a method's preset. Raises UserError when there is none of that name."""
     folder = Path(__path__[0]) / check_method(method) / "presets"

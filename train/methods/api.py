@@ -79,6 +79,11 @@ class Method(Protocol):
         """What to make from a batch with the roles of `Needs.inputs`."""
         ...
 
+    def style_of(self, how: Any, own: str | None, task: str) -> str | None:
+        """The style that is named with a picture made of a sample of a task, whose own style, or
+        whose style picture's, is `own`."""
+        ...
+
     def columns(self, batch: Batch, how: Any) -> dict[str, torch.Tensor]:
         """Named columns of pictures, float [N,3,S,S] in [-1,1], a row for each sample: what the run
         can do by now. The batch has what trains it and what `Needs.inputs` asks for."""

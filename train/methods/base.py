@@ -46,6 +46,10 @@ class Base:
             how=how,
         )
 
+    def style_of(self, how: Any, own: str | None, task: str) -> str | None:
+        """Its own."""
+        return own
+
     def columns(self, batch: Batch, how: Any) -> dict[str, torch.Tensor]:
         """Content, style and target, as far as they are there, and what is made of them."""
         roles = [role for role in ("content", "style", "target") if role in batch.images]

@@ -6,6 +6,7 @@ A method's `config.py` has
     Stylize                    how it makes pictures, a frozen dataclass with a field `steps`
     needs(config) -> Needs
     settle(config, data) -> Config    optional: fills in what the data decide
+    example_flags(config) -> str      optional: flags without which `train.stylize` refuses
     from_json(text)                   optional: dotted names and texts, and notes, of a
                                       configuration of another program
 """
@@ -48,11 +49,12 @@ class Needs:
 @dataclass(frozen=True)
 class FeatureFacts:
     """What is known of a feature. encoder: identity of what made it; settings: of its sidecar;
-    shape: of one tensor."""
+    shape: of one tensor; recipe: hash of how the sidecar is made."""
 
     encoder: Mapping[str, Any]
     settings: Mapping[str, Any]
     shape: tuple[int, ...]
+    recipe: str = ""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def couple(
     """Pairs the rows of noise and data.
 
     independent: each with its own. ot_hungarian: the optimal permutation. ot_exact: N draws from
-    the optimal plan with replacement, as torchcfm does, so that some data come twice and some not
+    the optimal plan with replacement, as torchcfm does, so that some pairs come twice and some not
     at all. c2ot: the optimal permutation inside each label, which Cheng & Schwing 2025 (arXiv
     2503.10636) come to for discrete conditions; over all labels at once, transport skews the noise
     that a label sees in training against the noise that it is given afterwards.

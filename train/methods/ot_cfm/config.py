@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field, replace
+from shlex import quote
 from typing import Literal
 
 from toolkit.core.checks import at_least
@@ -30,6 +31,12 @@ class NetConfig:
     expansion: int = 4
     grn: bool = False
     channels: int = 0
+
+    def __post_init__(self) -> None:
+        sizes = ("hidden_dim", "num_layers", "style_dim", "time_dim", "kernel_size", "expansion")
+        at_least(1, **{name: getattr(self, name) for name in sizes})
+        if self.kernel_size % 2 == 0:
+            raise UserError(f"kernel_size={self.kernel_size}: takes an odd number")
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,11 @@ class Config:
     size: int = 0
     encoder: str = ""
 
+    def __post_init__(self) -> None:
+        at_least(1, calibration=self.calibration)
+        if not 0 <= self.label_drop <= 1:
+            raise UserError(f"--label_drop={self.label_drop}: takes a share from 0 to 1")
+
 
 @dataclass(frozen=True)
 class Stylize:
@@ -75,8 +87,9 @@ class Stylize:
     cheapest solver that keeps it is taken, whatever `solver` and `steps` say. guidance_rule: plain
     classifier-free guidance, or CFG-Zero* (zero_star). guidance_interval: times at which there is
     guidance, 0 is noise, 1 the picture. depth: how far back, 1 is to the noise. clamp: largest
-    standardised latent, 0 for no limit. noise_adain: how far each channel of the noise is brought
-    to mean 0 and deviation 1, from 0 to 1: more style, less structure.
+    standardised latent that the network is shown, 0 for no limit. noise_adain: how far
+    each channel of the noise is brought to mean 0 and deviation 1, from 0 to 1: more style, less
+    structure.
     """
 
     steps: int = 20
@@ -109,7 +122,7 @@ class Stylize:
     @property
     def plain(self) -> "Stylize":
         """Without what keeps the way forwards from being the way back."""
-        return replace(self, guidance=1.0, clamp=0.0, noise_adain=0.0)
+        return replace(self, guidance=1.0, noise_adain=0.0)
 
 
 def needs(config: Config) -> Needs:
@@ -125,19 +138,25 @@ def label_of(config: Config, style: str | None, task: str) -> str:
     return task if config.labels == "task" else style or task
 
 
+def example_flags(config: Config) -> str:
+    """What `train.stylize` needs besides the run: which of several styles is wanted."""
+    return f" --target_style={quote(config.styles[-1])}" if len(config.styles) > 2 else ""
+
+
 def settle(config: Config, data: DataFacts) -> Config:
     """Fills in size, channels, encoder and styles. Raises UserError: fewer than two styles, named
     styles that no sample has, samples of a style that is not among those that are named."""
     import torch
 
-    from toolkit.encoders.api import encoder_module
+    from toolkit.encoders.api import encoder_module, encoders
 
     latents = data.features["latent"]
-    module = encoder_module(str(latents.encoder["encoder"]))
+    name = str(latents.encoder["encoder"])
+    module = encoder_module(name) if name in encoders() else None
     if not hasattr(module, "to_latents"):
         raise UserError(
-            f"the sidecar {config.sidecar} was made by {latents.encoder['encoder']}, which makes "
-            "no latents that can be decoded: choose another --sidecar"
+            f"the sidecar {config.sidecar} was made by {name}, which makes no latents that can be "
+            "decoded: choose another --sidecar, made by python -m toolkit.encode"
         )
     shape = (1, *latents.shape)
     channels = module.to_latents(latents.encoder, torch.zeros(shape)).shape[1]
@@ -174,7 +193,8 @@ def _check_noise(config: Config, data: DataFacts) -> None:
         return
     noise, latents = data.features["noise"], data.features["latent"]
     cuts = [{**facts.settings, "dtype": None} for facts in (noise, latents)]
-    if noise.encoder["encoder"] != "noise" or cuts[0] != cuts[1]:
+    of_these = noise.encoder.get("of") == latents.recipe
+    if noise.encoder["encoder"] != "noise" or not of_these or cuts[0] != cuts[1]:
         raise UserError(
             f"--noise_sidecar={config.noise_sidecar}: not the noise of the latents in "
             f"{config.sidecar}: make it with python -m train.invert"

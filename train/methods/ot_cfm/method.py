@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 
 from toolkit.core.errors import UserError
+from toolkit.core.keyed import key63
 from toolkit.encoders.api import Codec, encoder_module, open_encoder
 from toolkit.stream.batch import Batch
 from train.methods.api import LossOut, StylizeRequest
@@ -21,7 +23,8 @@ from train.parts.flow import interpolate
 from train.parts.noise import normal, sample_generators, uniform
 from train.parts.samplers import evaluations
 
-NOISE_SEED = "noise_seed"  # a feature that `prepare` adds: which sample's noise goes with each
+# Features that `prepare` adds: which sample's noise goes with each, and seeds of time and dropping.
+NOISE_SEED, TIME_SEED = "noise_seed", "time_seed"
 _COLUMNS = 4  # target styles that are shown while a run is watched
 _MEASURED = 8  # samples whose round trip is measured
 
@@ -35,7 +38,8 @@ class Method(Base):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.net = IsoNext(config.net, len(config.styles))
-        self.translator = Translator(self._velocity, none=len(config.styles))
+        none = len(config.styles) if config.label_drop else None
+        self.translator = Translator(self._velocity, none)
         self._identity: Mapping[str, Any] = json.loads(config.encoder or "{}")
         self._told: list[str] = []
         self._is_measured = False
@@ -71,9 +75,12 @@ class Method(Base):
         first = int(batch.sample_seed[0])
         pairs = couple(self.config.coupling, noise, data, labels, first)
         chosen = batch.take(pairs.data)
-        seeds = batch.sample_seed[pairs.noise]
-        there = torch.ones(len(seeds), dtype=torch.bool)
-        return dataclasses.replace(chosen, features={**chosen.features, NOISE_SEED: (seeds, there)})
+        there = torch.ones(len(chosen), dtype=torch.bool)
+        added = {
+            NOISE_SEED: (batch.sample_seed[pairs.noise], there),
+            TIME_SEED: (_seeds_of_copies(chosen.sample_seed), there),
+        }
+        return dataclasses.replace(chosen, features={**chosen.features, **added})
 
     def training_loss(self, batch: Batch) -> LossOut:
         """Squared error of the velocity at a random time of the straight path from noise to data,
@@ -86,10 +93,12 @@ class Method(Base):
             seeds, _ = batch.features.get(NOISE_SEED, (batch.sample_seed, None))
             x1 = self._standard(self._scaled(batch, generators))
             x0 = normal(sample_generators(seeds), x1.shape[1:], device)
+        if TIME_SEED in batch.features:
+            generators = sample_generators(batch.features[TIME_SEED][0])
         t = self._times(generators).to(device)
         labels = self._labels(batch).to(device)
         dropped = uniform(generators, device) < self.config.label_drop
-        labels = torch.where(dropped, self.translator.none, labels)
+        labels = torch.where(dropped, len(self.config.styles), labels)
         found = self._velocity(interpolate(x1, x0, t), t, labels)
         loss = (found.float() - (x1 - x0)).square().flatten(1).mean(1)
         return LossOut(loss, {})
@@ -126,12 +135,21 @@ class Method(Base):
             labels=self.names(batch),
         )
 
+    def style_of(self, how: Any, own: str | None, task: str) -> str | None:
+        """The target's name."""
+        if how.target_style:
+            return self.config.styles[self.number(how.target_style)]
+        source = how.source_style or label_of(self.config, own, task)
+        return self._other(torch.tensor([self.number(source)]))
+
     @torch.no_grad()
     def columns(self, batch: Batch, how: Any) -> dict[str, torch.Tensor]:
         """The pictures, and in each style what becomes of their stored latents."""
         found = {"picture": batch.images["target"].floats()}
         x, source = self.latents(batch), self._labels(batch)
         source = source.to(x.device)
+        if self.translator.none is None:
+            how = dataclasses.replace(how, guidance=1.0)
         noise = self.translator.invert(x, source, how)
         for number, style in enumerate(self.config.styles[:_COLUMNS]):
             target = torch.full_like(source, number)
@@ -284,3 +302,13 @@ class Method(Base):
         if len(self.config.styles) != 2 or len(set(source.tolist())) != 1:
             raise UserError(f"name the style with --target_style: {', '.join(self.config.styles)}")
         return self.config.styles[1 - int(source[0])]
+
+
+def _seeds_of_copies(seeds: torch.Tensor) -> torch.Tensor:
+    """int64 [N]: a seed of its own for each time that a sample stands in a batch."""
+    count: Counter[int] = Counter()
+    found = []
+    for seed in seeds.tolist():
+        found.append(key63("copy", seed, count[seed]))
+        count[seed] += 1
+    return torch.tensor(found)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from toolkit.core.errors import UserError
 from toolkit.core.progress import Progress
 from train.methods.ot_cfm.config import Stylize
 from train.parts.guidance import guided, guided_zero_star
@@ -25,10 +26,10 @@ Net = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 @dataclass(frozen=True)
 class Translator:
     """Solves the flow of a network. net: (x [N,C,h,w], t [N], label [N]) to velocities; none: the
-    label that stands for no style."""
+    label that stands for no style, None where the network was not taught one."""
 
     net: Net
-    none: int
+    none: int | None
 
     def invert(self, x: torch.Tensor, source: torch.Tensor, how: Stylize) -> torch.Tensor:
         """From latents back to where `how.depth` leads, under their own labels [N], unguided."""
@@ -79,6 +80,7 @@ class Translator:
         return list(dict.fromkeys(found))
 
     def _velocity(self, labels: torch.Tensor, how: Stylize) -> Velocity:
+        unlabelled = labels if how.guidance == 1 else self._unlabelled(labels)
         low, high = how.guidance_interval
         rule = guided_zero_star if how.guidance_rule == "zero_star" else guided
 
@@ -89,12 +91,20 @@ class Translator:
                 return self.net(x, t, labels)
             both = self.net(
                 torch.cat([x, x]), torch.cat([t, t]),
-                torch.cat([labels, torch.full_like(labels, self.none)]),
+                torch.cat([labels, unlabelled]),
             )  # fmt: skip
             conditional, unconditional = both.chunk(2)
             return rule(conditional, unconditional, how.guidance)
 
         return velocity
+
+    def _unlabelled(self, labels: torch.Tensor) -> torch.Tensor:
+        if self.none is None:
+            raise UserError(
+                "the run was trained with --label_drop=0, so it has no velocity without a style to "
+                "guide away from: --guidance=1"
+            )
+        return torch.full_like(labels, self.none)
 
 
 def relative_error(found: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

@@ -28,7 +28,7 @@ from train.data import facts_of_data, open_data, open_loader
 from train.loop import backward
 from train.methods.ot_cfm import method, translate
 from train.methods.ot_cfm.config import Config, NetConfig, Stylize, settle
-from train.methods.ot_cfm.method import NOISE_SEED, Method
+from train.methods.ot_cfm.method import NOISE_SEED, TIME_SEED, Method
 from train.numerics import open_numerics
 from train.parts.noise import normal, sample_generators
 from train.runs import build_method, needs_of, settled
@@ -159,6 +159,54 @@ def test_couplings_reorder_noise_and_whole_samples(stream: Any, coupling: str) -
         assert cost(seeds, paired) < cost(batch.sample_seed, batch)
         whole = float(method.training_loss(paired).per_sample.detach().sum())
         assert whole * 192 * 64 == pytest.approx(cost(seeds, paired), rel=1e-4)
+
+
+def test_copies_of_a_pair_are_trained_at_times_of_their_own(stream: Any) -> None:
+    method, batches = stream(coupling="ot_exact")
+    paired = method.prepare(next(batches))
+    assert len(set(paired.keys)) < len(paired)  # drawn with replacement
+    seeds = paired.features[TIME_SEED][0].tolist()
+    assert len(set(seeds)) == len(paired)
+    seen: list[torch.Tensor] = []
+    method._velocity = lambda x, t, labels: seen.append(t) or torch.zeros_like(x)
+    method.training_loss(paired)
+    assert len(set(seen[0].tolist())) == len(paired)
+    again = method.prepare(paired.take(torch.arange(len(paired))))
+    assert again.features[TIME_SEED][0].dtype == torch.int64
+
+
+def test_without_dropped_labels_there_is_no_guidance(stream: Any) -> None:
+    method, _ = stream(label_drop="0")
+    x, labels = torch.randn(2, 192, 8, 8), torch.tensor([0, 1])
+    plain = Stylize(steps=1, solver="euler", guidance=1.0)
+    assert torch.isfinite(method.translator.generate(x, labels, plain)).all()
+    with pytest.raises(UserError, match="trained with --label_drop=0"):
+        method.translator.generate(x, labels, dataclasses.replace(plain, guidance=2.0))
+
+
+def test_pictures_are_named_after_the_style_that_they_were_translated_to(stream: Any) -> None:
+    method, _ = stream()
+    assert method.style_of(Stylize(target_style="2"), None, "content") == "Impressionism"
+    assert method.style_of(Stylize(target_style="Ukiyo_e"), "Cubism", "wikiart") == "Ukiyo_e"
+    method, _ = stream(labels="task")
+    assert method.style_of(Stylize(), None, "content") == "wikiart"
+    assert method.style_of(Stylize(), "Cubism", "wikiart") == "content"
+
+
+@pytest.mark.parametrize(
+    ("flag", "says"),
+    [
+        ("--calibration=0", "calibration=0: takes 1 or more"),
+        ("--label_drop=1.5", "--label_drop=1.5: takes a share from 0 to 1"),
+        ("--kernel_size=4", "kernel_size=4: takes an odd number"),
+        ("--hidden_dim=0", "hidden_dim=0: takes 1 or more"),
+    ],
+)
+def test_settings_that_cannot_be_are_one_line(
+    flag: str, says: str, encoded_data: Layout, tmp_path: Path, call: Any
+) -> None:
+    words = ("ot_cfm", flag, f"--runs={tmp_path}", encoded_data)
+    assert says in call(train_run.main, *words, fields=train_run._fields).refusal()
 
 
 def test_parts_of_a_coupled_batch_give_its_gradients(stream: Any) -> None:
