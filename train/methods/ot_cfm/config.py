@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field, replace
 from shlex import quote
-from typing import Literal
+from typing import Any, Literal
 
 from toolkit.core.checks import at_least
 from toolkit.core.errors import UserError
@@ -152,7 +152,7 @@ def settle(config: Config, data: DataFacts) -> Config:
 
     latents = data.features["latent"]
     name = str(latents.encoder["encoder"])
-    module = encoder_module(name) if name in encoders() else None
+    module: Any = encoder_module(name) if name in encoders() else None
     if not hasattr(module, "to_latents"):
         raise UserError(
             f"the sidecar {config.sidecar} was made by {name}, which makes no latents that can be "
