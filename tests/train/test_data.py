@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from toolkit.core.errors import UserError
-from toolkit.encode import main as encode
+from toolkit.core.records import Record
+from toolkit.encode import main as encode_command
+from toolkit.packing.dataset import pack
 from toolkit.store.layout import Layout
 from train.data import facts_of_data, open_data, open_loader
 from train.methods.needs import Feature, Needs
@@ -81,7 +83,7 @@ def test_stored_tensors_come_with_the_batches_and_settle_the_configuration(
     config = settings(main="photos", mix="main:1,paintings:1")
     with pytest.raises(UserError, match="has no sidecar tiny: make it with"):
         open_data(config.data, needs, triplets)
-    encode(
+    encode_command(
         "dataset='photos' or dataset='paintings'", encoder="haar", target_size=16, sidecar="tiny",
         shards=triplets.shards, manifests=triplets.manifests,
     )  # fmt: skip
@@ -96,3 +98,21 @@ def test_stored_tensors_come_with_the_batches_and_settle_the_configuration(
     assert not batch.images
     assert batch.features["x1"][0].shape == (6, 192, 2, 2)
     assert (batch.task == 0).sum() == 3
+
+
+def test_held_out_samples_are_watched_although_the_first_task_has_none(
+    tmp_path: Any, toy_source: Any, make_picture: Any, encode: Any
+) -> None:
+    layout = Layout(tmp_path / "shards", tmp_path / "manifests")
+    for name, splits in (("first", ("train",) * 3), ("second", ("train", "val", "train"))):
+        records = {
+            f"{name}{n}": Record({"jpg": encode(make_picture(n))}, split=split)
+            for n, split in enumerate(splits)
+        }
+        pack(toy_source(name, records), name, layout, 8)
+    config = settings(main="first", mix="main:1,second:1")
+    found = open_data(config.data, Needs(("target",), 16), layout)
+    watched = {s.name: s.table.column("key").to_pylist() for s in found.validation}
+    assert watched == {"main": ["first0", "first1", "first2"], "second": ["second1"]}
+    (note,) = found.notes
+    assert "the loss is watched on samples of the training itself" in note
