@@ -45,7 +45,8 @@ def first(data: Layout, run_command: Any) -> Path:
         *words_of(data), cwd=folder,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "--noise_sidecar=noise --init_from=runs/first" in done.stdout
+    last = latest_checkpoint(folder / "runs" / "first" / "checkpoints").name
+    assert f"--noise_sidecar=noise --init_from=runs/first/checkpoints/{last} " in done.stdout
     return folder / "runs" / "first"
 
 

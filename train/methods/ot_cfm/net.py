@@ -121,7 +121,7 @@ class GRN(nn.Module):
 
 def convolving(x: torch.Tensor) -> AbstractContextManager[Any]:
     """On a CPU, keeps convolutions and normalisations of a run in 16 bits in float32: they would
-    get slower, and only matrix products faster."""
+    get slower, gradients counted, and only matrix products faster."""
     return torch.autocast("cpu", enabled=False) if x.device.type == "cpu" else nullcontext()
 
 
