@@ -74,10 +74,11 @@ def main(
         )  # fmt: skip
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command goes on after the last whole shard") from None
+    name = f"{run.resolve().name}-reflow"
     print(
         f"{sidecar}: {found.num_encoded} samples in {found.seconds:.0f} s, {found.num_kept} were "
         f"there; next: python -m train.run {settings.method} --config={folder.config} "
-        f"--noise_sidecar={sidecar} --init_from={trained.checkpoint} --name={run.resolve().name}-reflow"
+        f"--noise_sidecar={sidecar} --init_from={trained.checkpoint} --name={name}"
     )
 
 
