@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -298,3 +300,19 @@ def test_the_last_column_is_shown_whole(
     records = {"bad": PictureError("undecodable", error)}
     pack(toy_source("mixed", records), "mixed", tiny_layout, 5)
     assert query("status='failed'", of=tiny_layout).out.splitlines()[2].endswith(error)
+
+
+def test_a_long_query_writes_no_progress_into_the_output(layout: Layout) -> None:
+    """Under `python -c`, as in a notebook, DuckDB would draw a bar on stdout after two seconds."""
+    program = (
+        "import sys; from toolkit.store.catalog import Catalog; "
+        "from toolkit.store.layout import Layout; "
+        "con = Catalog(Layout(sys.argv[1], sys.argv[2])).con; "
+        "name = \"name = 'enable_progress_bar'\"; "
+        "print(con.sql(f'SELECT value FROM duckdb_settings() WHERE {name}').fetchall())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(layout.shards), str(layout.manifests)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "[('false',)]\n"

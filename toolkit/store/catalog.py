@@ -36,6 +36,8 @@ class Catalog:
         folder = layout.manifests.resolve()  # once: there may be thousands of files
         self.con = duckdb.connect()
         self.con.execute(f"SET memory_limit='{MEMORY_LIMIT}'")
+        # in a notebook and under `python -c` it is on, and goes to the output
+        self.con.execute("SET enable_progress_bar=false")
         self.con.execute(f"SET allowed_directories=[{_quote(folder)}]")
         self.con.execute("SET enable_external_access=false")
         self._place = Layout(layout.shards, folder)
