@@ -134,9 +134,84 @@ def sdxl_text(folder: Path) -> Path:
     return folder
 
 
+def sdxl(folder: Path) -> Path:
+    """A whole pipeline in the hub's layout: model_index.json and a folder for each part."""
+    from diffusers import (
+        AutoencoderKL,
+        EulerDiscreteScheduler,
+        StableDiffusionXLPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+    texts = sdxl_text(folder.with_name("sdxl_texts"))
+    torch.manual_seed(9)
+    unet = UNet2DConditionModel(
+        block_out_channels=(8, 16, 16), layers_per_block=2, sample_size=8, in_channels=4,
+        out_channels=4, norm_num_groups=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 1, 1), attention_head_dim=(2, 2, 2),
+        use_linear_projection=True, cross_attention_dim=40, addition_embed_type="text_time",
+        addition_time_embed_dim=8, projection_class_embeddings_input_dim=24 + 6 * 8,
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=4, norm_num_groups=4,
+        layers_per_block=1, sample_size=64, scaling_factor=0.13025, force_upcast=True,
+    )  # fmt: skip
+    scheduler = EulerDiscreteScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+        timestep_spacing="leading", steps_offset=1,
+    )  # fmt: skip
+    StableDiffusionXLPipeline(
+        vae, CLIPTextModel.from_pretrained(texts / "text_encoder"),
+        CLIPTextModelWithProjection.from_pretrained(texts / "text_encoder_2"),
+        CLIPTokenizer.from_pretrained(texts / "tokenizer"),
+        CLIPTokenizer.from_pretrained(texts / "tokenizer_2"), unet, scheduler,
+        add_watermarker=False,
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+def ip_adapter(folder: Path) -> Path:
+    """For `sdxl`: sdxl_models/ with the adapter and its image encoder, as in the hub's
+    repository."""
+    from diffusers import UNet2DConditionModel
+    from safetensors.torch import save_file
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    width, tokens, embedded = 40, 4, 12
+    torch.manual_seed(10)
+    config = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+        image_size=32, patch_size=8, projection_dim=embedded,
+    )  # fmt: skip
+    encoder = CLIPVisionModelWithProjection(config)
+    encoder.save_pretrained(folder / "sdxl_models" / "image_encoder")
+    unet = UNet2DConditionModel.from_pretrained(
+        sdxl(folder.with_name("sdxl_for_adapter")), subfolder="unet"
+    )
+    state = {
+        "image_proj.proj.weight": torch.randn(width * tokens, embedded) * 0.3,
+        "image_proj.proj.bias": torch.randn(width * tokens) * 0.3,
+        "image_proj.norm.weight": torch.ones(width), "image_proj.norm.bias": torch.zeros(width),
+    }  # fmt: skip
+    layers = [name for name in unet.attn_processors if "attn2" in name]
+    every = list(unet.attn_processors)
+    for name in layers:
+        module = unet.get_submodule(name.removesuffix(".processor"))
+        for part in ("k", "v"):
+            weight = torch.randn(module.to_k.out_features, width) * 0.5
+            state[f"ip_adapter.{every.index(name)}.to_{part}_ip.weight"] = weight
+    save_file(state, folder / "sdxl_models" / "ip-adapter_sdxl.safetensors")
+    return folder
+
+
 TWINS: dict[str, Callable[[Path], Path]] = {
     "autoencoder_kl": autoencoder_kl, "autoencoder_tiny": autoencoder_tiny, "taef2": taef2,
     "clip_image": clip, "clip_text": clip, "dino": dinov2, "t5": t5, "sdxl_text": sdxl_text,
+    "sdxl": sdxl, "ip_adapter": ip_adapter,
 }  # fmt: skip
 
 

@@ -224,16 +224,13 @@ def _exchange(
 def _device(device: str, rank: int, threads: int) -> str:
     """The device of this process; under torchrun each has a GPU of its own. threads: of torch on a
     CPU, 0 for all cores."""
-    import os
-
     import torch
+
+    from toolkit.encoders.device import own_device
 
     if threads:
         torch.set_num_threads(threads)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    local = os.environ.get("LOCAL_RANK")
-    return f"cuda:{local or 0}" if device == "cuda" else device
+    return own_device(device)
 
 
 if __name__ == "__main__":

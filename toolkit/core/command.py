@@ -11,6 +11,7 @@ Flags are written with underscores and accepted with dashes.
 import difflib
 import errno
 import inspect
+import keyword
 import os
 import re
 import sys
@@ -23,11 +24,12 @@ from toolkit.core.errors import UserError, one_line
 
 _FEW = 8  # flags that are worth listing
 Command = Callable[..., None]
+Commands = Mapping[str, "Command | Commands"]
 Fields = Callable[[list[str], Mapping[str, str]], tuple[str, Mapping[str, str]]]
 
 
 def run(
-    command: Command | Mapping[str, Command],
+    command: Command | Commands,
     name: str,
     argv: Sequence[str] | None = None,
     fields: Fields | None = None,
@@ -35,11 +37,13 @@ def run(
     """Runs `command` with the program's arguments and leaves with its exit code.
 
     Args:
-        command: the function to call, or sub-command names with their functions.
+        command: the function to call, or sub-command names with their functions, or with such
+            mappings again; the name "" stands for no sub-command.
         name: how the program is started, for example `python -m toolkit.query`.
         argv: arguments; those of the process by default.
-        fields: for a command that takes further flags, also dotted ones: called with the
-            positional arguments and the flags, it returns a title and the names with their help.
+        fields: for a command, not a sub-command, that takes further flags, also dotted ones: called
+            with the positional arguments and the flags, it returns a title and the names with their
+            help.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -80,20 +84,25 @@ def _discard_output() -> None:
 
 
 def _dispatch(
-    command: Command | Mapping[str, Command],
+    command: Command | Commands,
     name: str,
     args: list[str],
     fields: Fields | None,
 ) -> None:
-    if isinstance(command, Mapping):
-        if not args or args[0] in ("--help", "-h"):
-            print(_overview(command, name))
-            return
-        chosen = command.get(args[0])
-        if chosen is None:
-            raise UserError(f"unknown sub-command {args[0]!r}: {_suggest(args[0], list(command))}")
-        name, command, args = f"{name} {args[0]}", chosen, args[1:]
     flags_help = {"--help", "-h"}
+    if isinstance(command, Mapping):
+        named, default = {key: c for key, c in command.items() if key}, command.get("")
+        if args and args[0] in named:
+            _dispatch(named[args[0]], f"{name} {args[0]}", args[1:], None)
+        elif default is not None and (not args or args[0].startswith("-")):
+            _dispatch(default, name, args, fields)
+            if flags_help.intersection(args):
+                print("\n" + _overview(named, name))
+        elif not args or args[0] in flags_help:
+            print(_overview(named, name))
+        else:
+            raise UserError(f"unknown sub-command {args[0]!r}: {_suggest(args[0], list(named))}")
+        return
     if flags_help.intersection(args):
         given = _split([arg for arg in args if arg not in flags_help], {})
         print(_help(command, name) + (_fields_help(fields(*given)) if fields else ""))
@@ -160,6 +169,7 @@ def _split(args: list[str], hints: dict[str, Any]) -> tuple[list[str], dict[str,
             continue
         flag, equals, text = arg.lstrip("-").partition("=")
         flag = flag.replace("-", "_")
+        flag += "_" * keyword.iskeyword(flag)  # a parameter of Python cannot be called `as`
         if not equals:
             text = _value_of(flag, queue, hints)
         if flag in flags:
@@ -203,13 +213,15 @@ def _fields_help(fields: tuple[str, Mapping[str, str]]) -> str:
     return "\n".join([f"\n\n{title}", *(f"  {text}" for text in texts.values())])
 
 
-def _overview(commands: Mapping[str, Command], name: str) -> str:
+def _overview(commands: Commands, name: str) -> str:
     width = max(map(len, commands))
     rows = [f"  {key:<{width}}  {_summary(fn)}" for key, fn in commands.items()]
     return "\n".join([f"usage: {name} COMMAND [--flags]", "", *rows, "", f"{name} COMMAND --help"])
 
 
-def _summary(command: Command) -> str:
+def _summary(command: Command | Commands) -> str:
+    if isinstance(command, Mapping):
+        return ", ".join(command)
     return (inspect.getdoc(command) or "").split("\n\n")[0].replace("\n", " ")
 
 
@@ -229,9 +241,10 @@ def _help(command: Command, name: str) -> str:
             usage.append(f"[--{p.name}]" if "." in p.name else "[--a.b=VALUE]")
             continue
         positional = p.kind == p.POSITIONAL_OR_KEYWORD
-        shown = p.name.upper() if positional else f"--{p.name}=…"
+        flag = p.name.rstrip("_")
+        shown = p.name.upper() if positional else f"--{flag}=…"
         usage.append(f"[{shown}]" if p.default is not p.empty else shown)
         default = "" if p.default in (p.empty, None) else f" (default: {p.default})"
         text = described.get(p.name, "")
-        lines.append(f"  {shown if positional else '--' + p.name:<18} {text}{default}")
+        lines.append(f"  {shown if positional else '--' + flag:<18} {text}{default}")
     return "\n".join([" ".join(usage), "", *lines])

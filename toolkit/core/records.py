@@ -42,6 +42,9 @@ class Record:
     captions: all captions, the first of which becomes the `caption` column.
     split_artist_disjoint: a second split, in which no artist is on two sides.
     links: samples of other datasets (role, dataset, key).
+    protocol, protocol_exact, attempt, parent, grade, weight: of a generated picture, see
+        manifests/README.md.
+    refused: cause and text, where the picture is known to be no good: it gets a row and no bytes.
     extra: anything else, kept as JSON.
     """
 
@@ -57,6 +60,12 @@ class Record:
     split_artist_disjoint: str | None = None
     links: tuple[Link, ...] = ()
     protocol: str | None = None
+    protocol_exact: bool | None = None
+    attempt: int | None = None
+    parent: str | None = None
+    grade: str | None = None
+    weight: float = 1.0
+    refused: tuple[str, str] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

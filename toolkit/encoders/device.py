@@ -1,5 +1,7 @@
 """Which device a run or an encoder computes on, and its memory."""
 
+import os
+
 import torch
 
 from toolkit.core.errors import UserError
@@ -19,6 +21,14 @@ def usable_device(name: str) -> torch.device:
             f"--device={name} cannot be used here: choose one of {', '.join(['cpu', *there])}"
         ) from None
     return device
+
+
+def own_device(name: str) -> str:
+    """The device of this process: auto is a GPU where there is one, and under torchrun each process
+    has a GPU of its own."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return f"cuda:{os.environ.get('LOCAL_RANK') or 0}" if name == "cuda" else name
 
 
 def memory_of(device: torch.device) -> list[Memory]:

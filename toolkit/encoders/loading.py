@@ -64,7 +64,7 @@ def load(
     if folder:
         options["subfolder"] = folder
     try:  # the libraries raise anything on files of another kind
-        with _quiet():
+        with quiet():
             return build(repository, local_files_only=True, **options)
     except Exception as error:
         if is_folder:
@@ -76,7 +76,7 @@ def load(
     try:
         if not is_offline_mode():
             print(f"fetching {where}{size} from the hub", file=sys.stderr, flush=True)
-        with _quiet(with_bars=sys.stderr.isatty()):
+        with quiet(with_bars=sys.stderr.isatty()):
             return build(repository, **options)
     except Exception as error:
         only = f' --include="{folder}/*"' if folder else ""
@@ -132,7 +132,8 @@ def weights_hash(modules: Iterable[torch.nn.Module], without: Container[str] = (
 
 
 @contextmanager
-def _quiet(with_bars: bool = False) -> Iterator[None]:
+def quiet(with_bars: bool = False) -> Iterator[None]:
+    """Keeps the messages of the libraries of models back inside the block, and their bars."""
     from diffusers.utils import logging as of_diffusers
     from huggingface_hub.utils import logging as of_hub
     from transformers.utils import logging as of_transformers

@@ -92,6 +92,10 @@ def _pack_one(
         for split in (record.split, record.split_artist_disjoint):
             if split not in (None, *get_args(Split)):
                 raise PictureError("bad_metadata", f"the split {split!r} is not train, val or test")
+        if record.refused is not None:
+            cause, error = record.refused
+            facts = {**columns_of(record, None), "weight": record.weight}
+            return {**facts, "key": key, "status": "failed", "cause": cause, "error": error}
         members, primary = _members(record, policy)
     except PictureError as error:
         return {"key": key, "status": "failed", "cause": error.cause, "error": readable(str(error))}
@@ -109,7 +113,7 @@ def _pack_one(
         "sha256": next(m.sha256 for m in written if picture_extension(m.ext)),
         "phash": None if primary.grey is None else perceptual_hash(primary.grey),
         "members": [dict(vars(member)) for member in written],
-        "weight": 1.0,
+        "weight": record.weight,
     }
 
 
@@ -129,18 +133,19 @@ def _members(record: Record, policy: Policy) -> tuple[dict[str, bytes], Picture]
     return members, primary
 
 
-def columns_of(record: Record, primary: Picture) -> dict[str, Any]:
-    """The manifest columns that say what is known of a sample."""
+def columns_of(record: Record, primary: Picture | None) -> dict[str, Any]:
+    """The manifest columns that say what is known of a sample; without a picture those of its
+    picture are left away."""
     extra = dict(record.extra)
-    if primary.changes:
+    if primary is not None and primary.changes:
         extra["changes"] = list(primary.changes)
     captions = [readable(caption) for caption in record.captions]
     facts = {
         "split": record.split,
         "split_artist_disjoint": record.split_artist_disjoint,
-        "width": primary.width,
-        "height": primary.height,
-        "format": primary.format,
+        "width": None if primary is None else primary.width,
+        "height": None if primary is None else primary.height,
+        "format": None if primary is None else primary.format,
         "style": record.style,
         "artist": record.artist,
         "genre": record.genre,
@@ -151,6 +156,10 @@ def columns_of(record: Record, primary: Picture) -> dict[str, Any]:
         "licence": record.licence,
         "links": [asdict(link) for link in record.links],
         "protocol": record.protocol,
+        "protocol_exact": record.protocol_exact,
+        "attempt": record.attempt,
+        "parent": record.parent,
+        "grade": record.grade,
         "extra": to_json(extra) if extra else None,
     }
     return {k: readable(v) if isinstance(v, str) else v for k, v in facts.items()}

@@ -26,7 +26,7 @@ def write_columns(
     Args:
         layout, dataset, stem: the shard.
         name: the sidecar's name.
-        values: per key, column name to number.
+        values: per key, column name to number or text.
     """
     manifest = layout.manifest_named(dataset, stem)
     rows = read_manifest(manifest)
@@ -34,16 +34,18 @@ def write_columns(
     table = pa.table(
         {
             "key": [row["key"] for row in rows],
-            **{
-                c: pa.array([values.get(r["key"], {}).get(c) for r in rows], pa.float64())
-                for c in columns
-            },
+            **{c: _array([values.get(r["key"], {}).get(c) for r in rows]) for c in columns},
         }
     ).replace_schema_metadata({SHARD_SHA256: manifest_metadata(manifest)[SHARD_SHA256]})
     path = sidecar_path(layout, dataset, stem, name)
     make_folder(path.parent)
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
+
+
+def _array(found: list[Any]) -> pa.Array:
+    """Texts where one is; numbers otherwise, also where there is none."""
+    return pa.array(found, pa.string() if any(isinstance(v, str) for v in found) else pa.float64())
 
 
 def read_columns(layout: Layout, dataset: str, stem: str, name: str) -> pa.Table:

@@ -1,0 +1,222 @@
+"""Makes a teacher's targets for a plan of pairs, looks at each, and packs them as a dataset.
+
+python -m toolkit.teach --protocol=reinhard
+python -m toolkit.teach --weights.base=DIR --weights.ip_adapter=DIR --limit=20
+torchrun --nproc_per_node=4 -m toolkit.teach
+python -m toolkit.teach protocol show a-fixed --sentence
+"""
+
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from toolkit.core.checks import at_least
+from toolkit.core.command import run
+from toolkit.core.config import describe, nest
+from toolkit.core.errors import UserError
+from toolkit.store.layout import Layout, local_layout
+from toolkit.teachers.api import teacher_module
+from toolkit.teachers.protocol import Protocol, load_protocol
+
+
+def main(
+    *,
+    plan: Path | None = None,
+    protocol: str = "a-fixed",
+    name: str = "targets",
+    samples_per_shard: int = 1000,
+    format: Literal["png", "jpg"] = "png",
+    max_attempts: int = 5,
+    thresholds: Path | None = None,
+    limit: int | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    shards: Path = Path("shards"),
+    manifests: Path = Path("manifests"),
+    **options: str,
+) -> None:
+    """Makes the targets of a plan, one by one, and packs them in the plan's order.
+
+    The same command goes on where it stopped; under torchrun every process has a GPU and a share of
+    the plan, and the dataset is the same. A picture that quality control refuses is tried again in
+    a gentler way; each attempt is a row, and a picture made by a retry has protocol_exact=false.
+
+    Args:
+        plan: of toolkit.pairs, .parquet or .jsonl; manifests/pairs/pseudo_pairs_train.parquet
+            otherwise.
+        protocol: the name of a preset (`protocol list`), or a PATH.toml.
+        name: the dataset's.
+        samples_per_shard: targets in one tar.
+        format: png or jpg, of the pictures.
+        max_attempts: at one target, the first included.
+        thresholds: a TOML file of limits for quality control, as `calibrate` writes it.
+        limit: a rehearsal: makes so many targets, packs nothing, and tells what all would take;
+            what it made is kept for the run.
+        device: cpu, cuda, cuda:1; a GPU where there is one otherwise.
+        overwrite: replace a dataset of that name that was made in another way.
+        shards: folder of the tars.
+        manifests: folder of the manifests.
+    """
+    at_least(1, samples_per_shard=samples_per_shard, max_attempts=max_attempts)
+    at_least(1, limit=1 if limit is None else limit)
+    layout = local_layout(shards, manifests)
+    weights, changes = _options(options)
+    chosen = load_protocol(protocol, changes)
+    module = teacher_module(chosen.teacher)
+    if unknown := [part for part in weights if part not in module.SOURCES]:
+        parts = ", ".join(module.SOURCES) or "nothing: it has no weights"
+        raise UserError(f"--weights.{unknown[0]}: the teacher {chosen.teacher} takes {parts}")
+    for line in getattr(module, "warnings", lambda settings: [])(chosen.settings):
+        print(line, file=sys.stderr)
+    _teach(
+        layout, plan or layout.manifests / "pairs" / "pseudo_pairs_train.parquet", chosen, weights,
+        device, _How(name, samples_per_shard, format, max_attempts, thresholds, limit, overwrite),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _How:
+    """Flags of a run besides what decides a single picture."""
+
+    name: str
+    samples_per_shard: int
+    format: Literal["png", "jpg"]
+    max_attempts: int
+    thresholds: Path | None
+    limit: int | None
+    overwrite: bool
+
+
+def _teach(
+    layout: Layout,
+    plan: Path,
+    protocol: Protocol,
+    weights: Mapping[str, str],
+    device: str,
+    how: _How,
+) -> None:
+    from toolkit.pairing.plan import plan_length, read_plan
+    from toolkit.stream.ranks import rank_and_world
+    from toolkit.teachers.grading import load_limits
+    from toolkit.teaching.attempts import Maker
+    from toolkit.teaching.pack import Taught
+    from toolkit.teaching.places import Places, datasets_of
+    from toolkit.teaching.run import Job, teach
+    from toolkit.teaching.stage import Stage
+
+    if not plan.exists():
+        raise UserError(f"there is no plan {plan}: python -m toolkit.pairs makes one")
+    if not plan_length(plan):
+        raise UserError(f"the plan {plan} is empty")
+    limits = load_limits(how.thresholds)
+    rank, world = rank_and_world()
+    with Places(layout, datasets_of(read_plan(plan))) as places:
+        places.check(read_plan(plan))
+        with _opened(protocol, weights, device) as teacher:
+            description = {
+                "kind": "taught", "protocol": protocol.fields(), "protocol_sha256": protocol.sha256,
+                "teacher": dict(teacher.identity), "format": how.format,
+                "max_attempts": how.max_attempts, "samples_per_shard": how.samples_per_shard,
+                "thresholds": {cause: asdict(limit) for cause, limit in limits.items()},
+            }  # fmt: skip
+            source = Taught(Stage(layout, how.name), how.name, protocol.tag, protocol.sha256)
+            maker = Maker(places, protocol, teacher, limits, how.format, how.max_attempts)
+            job = Job(
+                source, layout, description, plan, how.samples_per_shard, rank, world, how.limit,
+                how.overwrite,
+            )  # fmt: skip
+            try:
+                summary = teach(job, maker)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt("the same command goes on after the last picture") from None
+    _print(job, summary)
+
+
+def _opened(protocol: Protocol, weights: Mapping[str, str], device: str) -> Any:
+    """The teacher, on its device, which nothing else may use meanwhile where it has weights."""
+    from contextlib import contextmanager
+
+    @contextmanager
+    def opened() -> Any:
+        module = teacher_module(protocol.teacher)
+        if not module.SOURCES:
+            yield module.open_teacher(protocol.settings, {}, "cpu")
+            return
+        from toolkit.encoders.alone import alone_on
+        from toolkit.encoders.device import own_device, usable_device
+
+        place = usable_device(own_device(device))
+        with alone_on(place, protocol.teacher):
+            yield module.open_teacher(protocol.settings, weights, str(place))
+
+    return opened()
+
+
+def _options(options: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:
+    """--weights.PART=… and what changes the protocol."""
+    tree = nest(options)
+    weights = tree.pop("weights", {})
+    if not isinstance(weights, dict):
+        raise UserError("--weights: write --weights.PART=DIR, see --help")
+    return weights, tree
+
+
+def _fields(positional: list[str], flags: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """What a protocol takes besides, for --help and for the check of names."""
+    protocol = load_protocol(flags.get("protocol", "a-fixed"))
+    found = describe(protocol)
+    for name in ("name", "teacher", "version"):
+        found.pop(name)
+    for part, hub_id in teacher_module(protocol.teacher).SOURCES.items():
+        found[f"weights.{part}"] = f"--weights.{part}={hub_id}"
+    return f"of the protocol {protocol.name}; a change makes another protocol:", found
+
+
+def _print(job: Any, summary: Any) -> None:
+    made, planned = summary.num_made, summary.num_planned
+    rate = summary.seconds / made if made else 0.0
+    grades = ", ".join(f"{grade} {count}" for grade, count in sorted(summary.grades.items()))
+    print(f"{made} targets made in {summary.seconds:.1f} s, {rate:.2f} s each; "
+          f"{summary.num_kept} were there, of {planned} planned pictures")  # fmt: skip
+    if made:
+        print(f"  {grades}; {summary.retries} retries")
+    for cause, count in sorted(summary.causes.items()):
+        print(f"  refused attempts, {cause}: {count}")
+    print(f"  {_memory()}", file=sys.stderr)
+    name, packed = job.source.dataset, summary.packed
+    if packed is not None:
+        print(
+            f"{name}: {packed.num_ok} pictures in {packed.num_shards} shards, "
+            f"{packed.num_failed} refused attempts"
+        )
+    elif job.limit is not None:
+        left = planned - summary.num_made - summary.num_kept
+        print(
+            f"a rehearsal, kept in {job.source.stage.folder}: the {left} that are left take about "
+            f"{_duration(rate * left)} in one process"
+        )
+    else:
+        print(f"{name}: its share is done; the last of the other processes finishes the dataset")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _memory() -> str:
+    told = f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6:.0f} MB"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        told += f", of the GPU {torch.cuda.max_memory_allocated() / 1e6:.0f} MB"
+    return told
+
+
+if __name__ == "__main__":
+    from toolkit.teaching.commands import COMMANDS
+
+    run({"": main, **COMMANDS}, "python -m toolkit.teach", fields=_fields)

@@ -1,0 +1,102 @@
+"""Named ways of making targets: a teacher, its settings, seeds; hashed, so that no two are mixed.
+
+A preset is a TOML file in `protocols/`, or anywhere: `--protocol=mine.toml`.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from toolkit.core.checks import at_least
+from toolkit.core.config import load_toml, resolve
+from toolkit.core.errors import UserError
+from toolkit.store.manifest import to_json
+from toolkit.teachers.api import teacher_module
+
+PRESETS = Path(__file__).parent / "protocols"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """name: of the file; version: counts up when the same settings come to mean something else;
+    seeds: that a plan for it should have; size: side of the pictures in pixels, 0 for the content's
+    own size; content_fit: crop or squash, of a content that has another shape; settings: of the
+    teacher."""
+
+    name: str
+    teacher: str
+    version: int
+    seeds: tuple[int, ...]
+    size: int
+    content_fit: Literal["crop", "squash"]
+    settings: Any
+
+    @property
+    def sha256(self) -> str:
+        """Of everything that decides a picture besides its pair, its seed and the weights."""
+        decisive = {**self.fields(), "name": None, "seeds": None}
+        return hashlib.sha256(to_json(decisive).encode()).hexdigest()
+
+    @property
+    def tag(self) -> str:
+        """What stands in the column `protocol` of a manifest: NAME-VERSION:HASH."""
+        return f"{self.name}-{self.version}:{self.sha256[:8]}"
+
+    def fields(self) -> dict[str, Any]:
+        """All of it by name, without the hash."""
+        return {
+            "name": self.name, "teacher": self.teacher, "version": self.version,
+            "seeds": list(self.seeds), "size": self.size, "content_fit": self.content_fit,
+            **dataclasses.asdict(self.settings),
+        }  # fmt: skip
+
+
+def protocol_names() -> list[str]:
+    """The presets."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def load_protocol(name: str, changes: Mapping[str, Any] | None = None) -> Protocol:
+    """A preset by its name, or a TOML file by its path.
+
+    Args:
+        name: as `protocol_names` gives, or PATH.toml.
+        changes: what replaces the file's, as a tree; the hash says so, and the name ends in `~`.
+
+    Raises:
+        UserError: no such preset or file, an unknown name in it, a value out of range.
+    """
+    path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(protocol_names())
+        raise UserError(f"there is no protocol {name!r}: choose {known}, or give a PATH.toml")
+    tree = load_toml(path)
+    teacher = tree.pop("teacher", None)
+    if not isinstance(teacher, str):
+        raise UserError(f'{path} must name its teacher, as in teacher = "sdxl_ip_adapter"')
+    empty = Protocol(path.stem, teacher, 1, (0,), 0, "crop", teacher_module(teacher).Settings())
+    if odd := {"name", "teacher"} & set(tree):
+        raise UserError(
+            f"unknown name {odd.pop()} in {path}: the file's own name is the protocol's"
+        )
+    try:
+        found = resolve(empty, tree, str(path))
+        changed = resolve(found, changes or {}, "the flags")
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+    at_least(0, size=changed.size, **{f"seeds={seed}": seed for seed in changed.seeds})
+    return dataclasses.replace(changed, name=path.stem + ("~" if changed != found else ""))
+
+
+def difference(a: Protocol, b: Protocol) -> dict[str, tuple[Any, Any]]:
+    """What the two say differently, their names left aside; a missing field is None."""
+    left, right = a.fields(), b.fields()
+    names = [name for name in (left | right) if name != "name"]
+    return {
+        name: (left.get(name), right.get(name))
+        for name in names
+        if left.get(name) != right.get(name)
+    }

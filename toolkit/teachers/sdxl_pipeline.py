@@ -1,0 +1,223 @@
+"""SDXL with IP-Adapter through diffusers, one picture at a time.
+
+Everything that comes back is computed once: the embedding of a painting, of a caption. What is
+walked and how is the pipeline's own; only the decoding stands here, for it must be looked at before
+it becomes bytes.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from toolkit.core.errors import UserError
+from toolkit.encoders.loading import Pretrained, load, quiet, weights_hash
+from toolkit.teachers.api import Made, Request
+from toolkit.teachers.sdxl_ip_adapter import Settings
+
+_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+_BASE = Pretrained("stabilityai/stable-diffusion-xl-base-1.0", "7 GB in fp16")
+_ADAPTER = Pretrained("h94/IP-Adapter", "4.4 GB with its image encoder")
+_REMEMBERED = 256
+"""Embeddings that are kept, of paintings and of captions each; some hundred KB apiece."""
+
+
+def open_pipeline(settings: Settings, weights: Mapping[str, str], device: str) -> "SdxlTeacher":
+    """Loads the pipeline and the adapter. Raises UserError where a part cannot be loaded."""
+    from diffusers import StableDiffusionXLImg2ImgPipeline
+
+    if unknown := [part for part in weights if part not in ("base", "ip_adapter")]:
+        raise UserError(f"--weights.{unknown[0]}: the parts are base and ip_adapter")
+    dtype = _DTYPES[settings.precision]
+    half = {"variant": "fp16"} if _has_half(weights["base"]) and dtype != torch.float32 else {}
+    pipeline = load(
+        StableDiffusionXLImg2ImgPipeline.from_pretrained, weights["base"], _BASE,
+        torch_dtype=dtype, add_watermarker=False, **half,
+    )  # fmt: skip
+    pipeline.scheduler = _scheduler(settings.sampler, pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    with quiet():
+        pipeline.to(device)
+    file = PurePosixPath(settings.ip_adapter)
+
+    def load_adapter(place: str, local_files_only: bool = False) -> Any:
+        pipeline.load_ip_adapter(
+            place, subfolder=str(file.parent), weight_name=file.name,
+            image_encoder_folder=settings.image_encoder, local_files_only=local_files_only,
+        )  # fmt: skip
+
+    load(load_adapter, weights["ip_adapter"], _ADAPTER)
+    return SdxlTeacher(pipeline, settings, device)
+
+
+class SdxlTeacher:
+    """The loaded pipeline. identity: hash of all weights and their precision."""
+
+    def __init__(self, pipeline: Any, settings: Settings, device: str):
+        self._pipeline, self._device = pipeline, torch.device(device)
+        self._precision = settings.precision
+        names = ("unet", "vae", "text_encoder", "text_encoder_2", "image_encoder")
+        self._modules = [getattr(pipeline, name) for name in names]
+        for module in self._modules:
+            module.eval().requires_grad_(False)
+        self.identity = {"weights": weights_hash(self._modules), "precision": settings.precision}
+        self._styles: OrderedDict[Any, Any] = OrderedDict()
+        self._prompts: OrderedDict[Any, Any] = OrderedDict()
+
+    @torch.no_grad()
+    def make(self, request: Request, settings: Settings) -> Made:
+        """One picture, of the content's size, which is to be a multiple of 8. Raises ValueError."""
+        if any(side % 8 for side in request.content.shape[:2]):
+            raise ValueError(f"sides must be multiples of 8, not {request.content.shape[:2]}")
+        self._use(settings.precision)
+        pipeline, guided = self._pipeline, settings.guidance_scale > 1
+        style = _remembered(
+            self._styles, (request.style_id, settings.style_fit, guided, self._precision),
+            lambda: self._embed_style(request.style, settings.style_fit, guided),
+        )  # fmt: skip
+        prompt = _remembered(
+            self._prompts, (request.prompt, settings.negative_prompt, guided, self._precision),
+            lambda: self._embed_prompt(request.prompt, settings.negative_prompt, guided),
+        )  # fmt: skip
+        pipeline.set_ip_adapter_scale(_scales(settings))
+        with quiet():
+            latents = self._walked(request, settings, prompt, style)
+        return self._decoded(latents, settings.vae_precision)
+
+    def _walked(
+        self, request: Request, settings: Settings, prompt: dict[str, Any], style: Any
+    ) -> torch.Tensor:
+        """The pipeline's own loop, to latents."""
+        latents: torch.Tensor = self._pipeline(
+            **prompt,
+            image=_signed(request.content)[None],
+            ip_adapter_image_embeds=style,
+            strength=settings.strength,
+            num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance_scale,
+            original_size=_square(settings.original_size),
+            target_size=_square(settings.target_size),
+            # on the CPU, whose numbers are the same whatever card there is
+            generator=torch.Generator("cpu").manual_seed(request.seed),
+            output_type="latent",
+        ).images
+        return latents
+
+    def _decoded(self, latents: torch.Tensor, vae_precision: str) -> Made:
+        """A picture of latents. A decoder that overflows is run again in fp32."""
+        if not bool(latents.isfinite().all()):
+            size = 8 * latents.shape[-2], 8 * latents.shape[-1], 3
+            return Made(np.zeros(size, np.uint8), False, ("latents are not finite",))
+        vae = self._pipeline.vae
+        values = latents.float() / vae.config.scaling_factor
+        must_upcast = vae.dtype == torch.float16 and vae.config.force_upcast
+        notes: tuple[str, ...] = ()
+        picture = None
+        if vae_precision == "auto" and not must_upcast:
+            picture = vae.decode(values.to(vae.dtype)).sample.float()
+            if not bool(picture.isfinite().all()):
+                picture, notes = None, ("decoded again in fp32",)
+        if picture is None:
+            picture = _in_fp32(vae, lambda: vae.decode(values).sample)
+        if not bool(picture.isfinite().all()):
+            return Made(np.zeros((*picture.shape[-2:], 3), np.uint8), False, (*notes, "not finite"))
+        pixels = ((picture[0] / 2 + 0.5).clamp(0, 1) * 255).round()
+        return Made(pixels.permute(1, 2, 0).to("cpu", torch.uint8).numpy(), True, notes)
+
+    def _use(self, precision: Literal["fp16", "bf16", "fp32"]) -> None:
+        """Turns all weights to another precision, where the last picture had another."""
+        if precision != self._precision:
+            for module in self._modules:
+                torch.nn.Module.to(module, _DTYPES[precision])
+            self._precision = precision
+
+    def _embed_style(self, style: np.ndarray, fit: str, guided: bool) -> Any:
+        return self._pipeline.prepare_ip_adapter_image_embeds(
+            [_fitted(style, fit)], None, self._device, 1, guided
+        )
+
+    def _embed_prompt(self, prompt: str, negative: str, guided: bool) -> dict[str, Any]:
+        names = (
+            "prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds",
+            "negative_pooled_prompt_embeds",
+        )  # fmt: skip
+        found = self._pipeline.encode_prompt(
+            prompt=prompt, negative_prompt=negative or None, device=self._device,
+            num_images_per_prompt=1, do_classifier_free_guidance=guided,
+        )  # fmt: skip
+        return dict(zip(names, found, strict=True))
+
+
+def _scheduler(sampler: str, config: Any) -> Any:
+    """The sampler on SDXL's noise schedule, which is made for another one."""
+    from diffusers import DDIMScheduler, EulerDiscreteScheduler
+
+    common = {"timestep_spacing": "leading", "steps_offset": 1}
+    if sampler == "euler":
+        return EulerDiscreteScheduler.from_config(config, **common)
+    return DDIMScheduler.from_config(
+        config, clip_sample=False, set_alpha_to_one=False, **common
+    )  # fmt: skip
+
+
+def _scales(settings: Settings) -> Any:
+    """What `set_ip_adapter_scale` takes. Wang et al. 2024: style lives in the first block upwards,
+    layout in the last downwards."""
+    scale = settings.ip_adapter_scale
+    if settings.ip_adapter_blocks == "all":
+        return scale
+    blocks: dict[str, Any] = {"up": {"block_0": [0.0, scale, 0.0]}}
+    if settings.ip_adapter_blocks == "style_and_layout":
+        blocks["down"] = {"block_2": [0.0, scale]}
+    return blocks
+
+
+def _remembered(kept: OrderedDict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
+    if key not in kept:
+        kept[key] = make()
+        if len(kept) > _REMEMBERED:
+            kept.popitem(last=False)
+    kept.move_to_end(key)
+    return kept[key]
+
+
+def _in_fp32(module: Any, work: Callable[[], torch.Tensor]) -> torch.Tensor:
+    dtype = module.dtype
+    torch.nn.Module.to(module, torch.float32)  # diffusers' own would warn
+    try:
+        return work().float()
+    finally:
+        torch.nn.Module.to(module, dtype)
+
+
+def _signed(pixels: np.ndarray) -> torch.Tensor:
+    """uint8 [H,W,3] as float32 [3,H,W] in [0,1], as the pipeline's processor takes pictures."""
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
+
+
+def _fitted(pixels: np.ndarray, fit: str) -> Any:
+    """The painting as a square picture, for CLIP's processor, which crops what is not."""
+    from PIL import Image, ImageOps
+
+    picture = Image.fromarray(pixels)
+    side = min(picture.size)
+    if fit == "squash":
+        return picture.resize((side, side), Image.Resampling.BICUBIC)
+    if fit == "pad":
+        return ImageOps.pad(picture, (max(picture.size),) * 2, Image.Resampling.BICUBIC)
+    return picture
+
+
+def _square(side: int) -> tuple[int, int] | None:
+    return (side, side) if side else None
+
+
+def _has_half(place: str) -> bool:
+    """Whether the weights come in a variant of 16 bits: the hub's do, a folder says so itself."""
+    folder = Path(place)
+    if folder.is_dir():
+        return any(folder.glob("unet/*.fp16.safetensors"))
+    return place == _BASE.hub_id

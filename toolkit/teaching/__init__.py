@@ -1,0 +1,1 @@
+"""From a plan to packed targets: made one by one, looked at, staged, packed in the plan's order."""

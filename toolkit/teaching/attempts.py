@@ -1,0 +1,124 @@
+"""One target: made, looked at, and made again in a gentler way while it is refused."""
+
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from toolkit.measures.quality import Features, compare, features
+from toolkit.pairing.plan import Target
+from toolkit.store.images import PictureError, encode_jpeg, encode_png
+from toolkit.teachers.api import Request, teacher_module
+from toolkit.teachers.grading import Limits, Verdict, grade, measures_of
+from toolkit.teachers.protocol import Protocol
+from toolkit.teaching.fit import fitted
+from toolkit.teaching.places import Places
+from toolkit.teaching.stage import Attempt
+
+_REMEMBERED = 64
+"""Pictures whose features are kept; a megabyte each at 512²."""
+
+
+class Maker:
+    """Makes and grades the attempts at targets.
+
+    Args:
+        places: where contents and styles lie.
+        protocol: the way they are made.
+        teacher: opened for that protocol.
+        limits: of quality control.
+        ext: png or jpg, of the pictures that are kept.
+        max_attempts: at least 1.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        protocol: Protocol,
+        teacher: Any,
+        limits: Mapping[str, Limits],
+        ext: Literal["png", "jpg"],
+        max_attempts: int,
+    ):
+        self._places, self._protocol, self._teacher = places, protocol, teacher
+        self._limits, self._ext, self._max_attempts = limits, ext, max_attempts
+        self._gentler = teacher_module(protocol.teacher).gentler
+        self._features: OrderedDict[Any, Features] = OrderedDict()
+
+    def attempts(
+        self, target: Target, before: Sequence[Attempt] = ()
+    ) -> Iterator[tuple[Attempt, bytes]]:
+        """The attempts that are still to be made, and their pictures' bytes, until one is good or
+        nothing more is tried. before: those that were made already.
+
+        A content or style that does not decode makes one refused attempt. Raises UserError where
+        one is not there.
+        """
+        try:
+            content = self._places.pixels(target.content_dataset, target.content_key)
+            style = self._places.pixels(target.style_dataset, target.style_key)
+        except PictureError as error:
+            causes, notes = (error.cause,), (str(error),)
+            asked = dataclasses.asdict(self._protocol.settings)
+            yield Attempt(1, asked, "R", causes, (), 0.0, {}, notes, True, ""), b""
+            return
+        height, width = (self._protocol.size or side for side in content.shape[:2])
+        content = fitted(content, height, width, self._protocol.content_fit)
+        history = [attempt.causes for attempt in before]
+        settings = self._next(history) if history else self._protocol.settings
+        while settings is not None:
+            request = Request(content, style, f"{target.style_dataset}/{target.style_key}",
+                              target.prompt or "", target.seed)  # fmt: skip
+            made = self._teacher.make(request, settings)
+            measures = self._measures(made.pixels, content, style, target) if made.is_finite else {}
+            verdict = grade(measures, made.is_finite, self._limits)
+            history.append(verdict.causes)
+            following = None if verdict.grade != "R" else self._next(history)
+            yield (
+                self._attempt(len(history), settings, verdict, measures, made.notes, following),
+                self._encoded(made.pixels) if verdict.grade != "R" else b"",
+            )
+            settings = following
+
+    def _next(self, history: Sequence[Sequence[str]]) -> Any:
+        if len(history) >= self._max_attempts:
+            return None
+        return self._gentler(self._protocol.settings, history)
+
+    def _attempt(
+        self,
+        number: int,
+        settings: Any,
+        verdict: Verdict,
+        measures: dict[str, float | None],
+        notes: tuple[str, ...],
+        following: Any,
+    ) -> Attempt:
+        return Attempt(
+            number, dataclasses.asdict(settings), verdict.grade, verdict.causes, verdict.doubts,
+            verdict.weight, measures, notes, following is None,
+            self._ext if verdict.grade != "R" else "",
+        )  # fmt: skip
+
+    def _measures(
+        self, pixels: np.ndarray, content: np.ndarray, style: np.ndarray, target: Target
+    ) -> dict[str, float | None]:
+        height, width = pixels.shape[:2]
+        key: tuple[Any, ...] = ("content", target.content_dataset, target.content_key)
+        of_content = self._remembered(key, content)
+        key = ("style", target.style_dataset, target.style_key, height, width)
+        of_style = self._remembered(key, fitted(style, height, width))
+        return measures_of(compare(features(pixels), of_content, of_style))
+
+    def _remembered(self, key: Any, pixels: np.ndarray) -> Features:
+        if key not in self._features:
+            self._features[key] = features(pixels)
+            if len(self._features) > _REMEMBERED:
+                self._features.popitem(last=False)
+        self._features.move_to_end(key)
+        return self._features[key]
+
+    def _encoded(self, pixels: np.ndarray) -> bytes:
+        return encode_png(pixels) if self._ext == "png" else encode_jpeg(pixels)

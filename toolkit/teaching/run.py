@@ -1,0 +1,226 @@
+"""Makes the pictures of a plan: this process's share, one by one; packs each shard that is whole.
+
+Target number n of the plan belongs to process n modulo their number. A picture is staged as soon as
+it is made, and whoever finishes the last one of a shard packs it: so neither an interruption nor
+the number of processes changes a byte of what comes out.
+"""
+
+import fcntl
+import itertools
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toolkit.core.errors import UserError
+from toolkit.core.files import held, make_folders, write_atomic
+from toolkit.core.progress import Progress
+from toolkit.packing.resume import finished_shard
+from toolkit.packing.write import PackResult
+from toolkit.pairing.plan import plan_length, read_plan
+from toolkit.store.keys import check_dataset_name
+from toolkit.store.layout import Layout
+from toolkit.store.manifest import to_json
+from toolkit.teaching.attempts import Maker
+from toolkit.teaching.pack import Part, Taught, finish, identity_of, pack_part
+from toolkit.teaching.recover import recover
+
+TARGETS_PER_SHARD = 1000
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be made. source: the dataset and its stage; description: everything that decides
+    its bytes besides the plan; plan: its file; rank, world: this process among all that share the
+    work; limit: stop after so many targets, and pack nothing; overwrite: whether another dataset of
+    that name is replaced."""
+
+    source: Taught
+    layout: Layout
+    description: dict[str, Any]
+    plan: Path
+    targets_per_shard: int
+    rank: int = 0
+    world: int = 1
+    limit: int | None = None
+    overwrite: bool = False
+
+
+@dataclass
+class Summary:
+    """What came of it. num_made: targets finished now; num_kept: finished before; grades: of the
+    targets made now, R for those that were refused to the last; retries: attempts beyond the first;
+    causes: of refused attempts; seconds: spent making; packed: of the whole dataset, None while
+    other processes are at work or a limit ended it."""
+
+    num_made: int = 0
+    num_kept: int = 0
+    num_planned: int = 0
+    grades: Counter[str] = field(default_factory=Counter)
+    causes: Counter[str] = field(default_factory=Counter)
+    retries: int = 0
+    seconds: float = 0.0
+    packed: PackResult | None = None
+
+
+def teach(job: Job, maker: Maker) -> Summary:
+    """Makes what is missing and packs what is whole.
+
+    Args:
+        job: what is wanted.
+        maker: with the teacher of the job's protocol.
+
+    Raises:
+        UserError: another process at the same work, a dataset of that name made in another way,
+            a content or style that is not there.
+    """
+    dataset, layout, stage = job.source.dataset, job.layout, job.source.stage
+    check_dataset_name(dataset)
+    folders = (layout.shards / dataset, layout.manifests / dataset, stage.folder)
+    make_folders(folders)
+    summary = Summary(num_planned=plan_length(job.plan))
+    with ExitStack() as stack:
+        lock = stage.folder / f"process-{job.rank}.lock"
+        lock.touch()
+        busy = f"another process makes {dataset} (as number {job.rank}): wait for it"
+        stack.enter_context(held(lock, busy))
+        _refuse_other(job)
+        for part in parts(job):
+            if _is_packed(job, part):
+                summary.num_kept += sum(n % job.world == job.rank for n in part.numbers())
+                continue
+            with _alone(job):
+                recover(layout, dataset, part, stage)
+            _make(job, part, maker, summary)
+            if job.limit is not None and summary.num_made + summary.num_kept >= job.limit:
+                return summary
+            _pack(job, part)
+        if all(_is_packed(job, part) for part in parts(job)):
+            with _alone(job):
+                summary.packed = finish(
+                    job.source, layout, job.description, parts(job), job.overwrite
+                )
+    return summary
+
+
+def parts(job: Job) -> Iterator[Part]:
+    """The plan, a shard's targets at a time."""
+    targets, first = read_plan(job.plan), 0
+    for index in itertools.count():
+        chunk = list(itertools.islice(targets, job.targets_per_shard))
+        if not chunk:
+            return
+        yield Part(index, first, chunk)
+        first += len(chunk)
+
+
+def _make(job: Job, part: Part, maker: Maker, summary: Summary) -> None:
+    """Makes this process's share of a part."""
+    stage, limit = job.source.stage, job.limit
+    mine = [n for n in part.numbers() if n % job.world == job.rank]
+    with Progress(len(mine), f"teach {job.source.dataset} {part.index}", "targets") as progress:
+        for number in mine:
+            if limit is not None and summary.num_made + summary.num_kept >= limit:
+                return
+            target = part.targets[number - part.first]
+            before = stage.attempts(part.index, target)
+            if before and before[-1].is_last:
+                summary.num_kept += 1
+                progress.advance()
+                continue
+            start = time.monotonic()
+            for attempt, data in maker.attempts(target, before):
+                stage.add(part.index, target, attempt, data)
+                summary.causes.update(attempt.causes)
+                summary.retries += attempt.number > 1
+            summary.num_made += 1
+            summary.grades[attempt.grade] += 1
+            summary.seconds += time.monotonic() - start
+            progress.advance(note=_told(summary))
+
+
+@contextmanager
+def _alone(job: Job) -> Iterator[None]:
+    """Keeps the other processes of this work from packing meanwhile; waits for them."""
+    with open(job.source.stage.folder / "packing.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _told(summary: Summary) -> str:
+    return ", ".join(f"{grade} {count}" for grade, count in sorted(summary.grades.items()))
+
+
+def _pack(job: Job, part: Part) -> None:
+    """Packs a part if it is whole; the process that finishes it last finds it so."""
+    if not job.source.stage.is_whole(part.index, part.targets):
+        return
+    with _alone(job):
+        if not _is_packed(job, part):
+            pack_part(job.source, job.layout, job.description, part)
+        job.source.stage.drop(part.index)
+
+
+def _is_packed(job: Job, part: Part) -> bool:
+    dataset = job.source.dataset
+    identity = identity_of(dataset, job.description, part)
+    return finished_shard(job.layout, dataset, part.index, identity, ()) is not None
+
+
+def _refuse_other(job: Job) -> None:
+    """Raises UserError where pictures of this name are being made in another way."""
+    path = job.source.stage.folder / "made_by.json"
+    dataset, card = job.source.dataset, job.layout.card(job.source.dataset)
+    text = to_json(job.description)
+    if job.overwrite:
+        with _alone(job):
+            _clear_other(job, path, text)
+    else:
+        before = _description(path) or _description(card, "made_by")
+        if before is not None and before != json.loads(text):
+            changed = _changed(before, json.loads(text))
+            raise UserError(
+                f"the dataset {dataset} was begun in another way ({changed}): choose another "
+                "--name, or give --overwrite to make it anew"
+            )
+        if before is None and job.layout.manifests_of(dataset):
+            raise UserError(
+                f"the dataset {dataset} holds other data: choose another --name, or give "
+                "--overwrite to replace it"
+            )
+    if not path.exists() or path.read_text("utf-8") != text:
+        write_atomic(path, text)
+
+
+def _clear_other(job: Job, path: Path, text: str) -> None:
+    """Removes what was made in another way; whichever process comes first."""
+    if path.exists() and path.read_text("utf-8") == text:
+        return
+    job.layout.card(job.source.dataset).unlink(missing_ok=True)
+    for manifest in job.layout.manifests_of(job.source.dataset):
+        manifest.unlink()  # a shard without its manifest does not exist
+    for folder in job.source.stage.folder.glob("??????"):
+        shutil.rmtree(folder, ignore_errors=True)
+    write_atomic(path, text)
+
+
+def _description(path: Path, name: str | None = None) -> Any:
+    try:
+        tree = json.loads(path.read_text("utf-8"))
+        return tree[name] if name else tree
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _changed(old: Any, new: Any, place: str = "") -> str:
+    """The first thing that differs."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted(old.keys() | new.keys()):
+            if old.get(name) != new.get(name):
+                return _changed(old.get(name), new.get(name), f"{place}.{name}" if place else name)
+    return f"{place} was {old}, is {new}"
