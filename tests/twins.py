@@ -211,7 +211,7 @@ def ip_adapter(folder: Path) -> Path:
 TWINS: dict[str, Callable[[Path], Path]] = {
     "autoencoder_kl": autoencoder_kl, "autoencoder_tiny": autoencoder_tiny, "taef2": taef2,
     "clip_image": clip, "clip_text": clip, "dino": dinov2, "t5": t5, "sdxl_text": sdxl_text,
-    "sdxl": sdxl, "ip_adapter": ip_adapter,
+
 }  # fmt: skip
 
 

@@ -114,7 +114,13 @@ def _teach(
     limits = load_limits(how.thresholds)
     rank, world = rank_and_world()
     with Places(layout, datasets_of(read_plan(plan))) as places:
-        places.check(read_plan(plan))
+        seeds = places.check(read_plan(plan))
+        if odd := sorted(seeds - set(protocol.seeds)):
+            print(
+                f"the plan has the seeds {', '.join(map(str, odd))}; the protocol {protocol.name} "
+                f"says {', '.join(map(str, protocol.seeds))}",
+                file=sys.stderr,
+            )
         with _opened(protocol, weights, device) as teacher:
             description = {
                 "kind": "taught", "protocol": protocol.fields(), "protocol_sha256": protocol.sha256,

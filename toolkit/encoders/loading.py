@@ -5,6 +5,7 @@ Downloads are the hub library's own, so HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE 
 
 import hashlib
 import sys
+import warnings
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +45,11 @@ def load_model(
 
 
 def load(
-    build: Callable[..., Any], weights: str | None, default: Pretrained, **options: Any
+    build: Callable[..., Any],
+    weights: str | None,
+    default: Pretrained,
+    flag: str = "--weights",
+    **options: Any,
 ) -> Any:
     """Calls a library's `from_pretrained`, without its messages. What was downloaded before is
     used as it is; a download is announced.
@@ -53,6 +58,7 @@ def load(
         build: the function; it knows `local_files_only`.
         weights: a local folder, or a hub id as ORGANISATION/NAME or ORGANISATION/NAME/FOLDER.
         default: what is taken without weights, and whose size the message tells.
+        flag: with which a person names the weights.
         options: given on.
 
     Raises:
@@ -82,7 +88,7 @@ def load(
         only = f' --include="{folder}/*"' if folder else ""
         raise UserError(
             f"the weights {where}{size} are not on this machine: get them with `hf download "
-            f"{repository}{only}`, or name their folder with --weights=DIR [{_brief(error)}]"
+            f"{repository}{only}`, or name their folder with {flag}=DIR [{_brief(error)}]"
         ) from None
 
 
@@ -145,7 +151,9 @@ def quiet(with_bars: bool = False) -> Iterator[None]:
     for library in libraries[:2] if not with_bars else ():
         library.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of names that older versions need
+            yield
     finally:
         for library, level in zip(libraries, levels, strict=True):
             library.set_verbosity(level)

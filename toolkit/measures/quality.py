@@ -18,7 +18,6 @@ from toolkit.measures.filters import (
     median_of_nine,
     shrink,
 )
-from toolkit.measures.hashes import perceptual_hash
 
 PERIODS_PX = (8, 14, 16)
 """Of grids: the autoencoder's factor, patches of vision transformers, and twice the factor."""
@@ -38,7 +37,7 @@ class Features:
     high_frequency: share of the power above a quarter of a cycle a pixel; noise: Immerkær's
     standard deviation of noise, in levels of 255; impulses: share of pixels more than 60 levels
     from the median around them; grid: strongest period among `PERIODS_PX`, 1 for none.
-    phash: perceptual hash, None of a single grey.
+    colours: means of blocks of 8 × 8 pixels, in [0,1]; float32 [H/8,W/8,3].
     """
 
     low: float
@@ -52,7 +51,7 @@ class Features:
     noise: float
     impulses: float
     grid: float
-    phash: int | None
+    colours: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,8 @@ class Comparison:
     [-1,1]; leak: with the style's, at 4 pixels.
     saturation_excess, clipping_excess, impulse_excess: shares beyond the larger of content's and
     style's. high_frequency_ratio, noise_ratio: times the larger of both.
-    hash_distance: bits between the hashes of picture and content, 0..64; None without a hash.
+    grid: strongest period, as a multiple of the larger of content's and style's. change: mean
+    difference of colours from the content's, in [0,1].
     The others are the picture's own, see `Features`.
     """
 
@@ -80,7 +80,7 @@ class Comparison:
     noise_ratio: float
     impulse_excess: float
     grid: float
-    hash_distance: int | None
+    change: float
 
 
 def features(pixels: np.ndarray) -> Features:
@@ -110,7 +110,7 @@ def features(pixels: np.ndarray) -> Features:
         noise=_noise(luma),
         impulses=_impulses(luma),
         grid=max(_grid(plane - blurred, period) for period in PERIODS_PX),
-        phash=perceptual_hash(luma),
+        colours=_colours(pixels),
     )
 
 
@@ -132,8 +132,8 @@ def compare(picture: Features, content: Features, style: Features) -> Comparison
         / max(content.high_frequency, style.high_frequency, _LEAST_POWER),
         noise_ratio=picture.noise / max(content.noise, style.noise, 1.0),
         impulse_excess=picture.impulses - max(content.impulses, style.impulses),
-        grid=picture.grid,
-        hash_distance=_distance(picture.phash, content.phash),
+        grid=picture.grid / max(content.grid, style.grid, 1.0),
+        change=float(np.abs(picture.colours - content.colours).mean()),
     )
 
 
@@ -196,7 +196,6 @@ def _grid(residual: np.ndarray, period: int) -> float:
     return max(found)
 
 
-def _distance(a: int | None, b: int | None) -> int | None:
-    if a is None or b is None:
-        return None
-    return ((a ^ b) & (2**64 - 1)).bit_count()
+def _colours(pixels: np.ndarray) -> np.ndarray:
+    planes = [shrink(pixels[..., channel], 8) for channel in range(3)]
+    return np.stack(planes, -1) / np.float32(255)

@@ -29,7 +29,7 @@ class Check:
     """
 
     cause: str
-    measure: Callable[[Comparison], float | None]
+    measure: Callable[[Comparison], float]
     is_high_bad: bool
     fair: float
     refused: float | None
@@ -53,6 +53,11 @@ def _sharpness(c: Comparison) -> float:
     return max(c.high_frequency_ratio / 0.0025, c.noise_ratio / 0.12, c.structure_fine / 0.65)
 
 
+def _novelty(c: Comparison) -> float:
+    """Below 1 for what is the content still, in its colours and in its fine structure."""
+    return max(c.change / 0.03, (1 - c.structure_fine) / 0.05)
+
+
 _FIT = "bench/quality.py"
 CHECKS: tuple[Check, ...] = (
     Check("black", lambda c: c.high, False, 0.32, 0.05, "cleanvision: darkness at 0.32"),
@@ -65,11 +70,9 @@ CHECKS: tuple[Check, ...] = (
     Check("high_frequency", lambda c: c.high_frequency_ratio, True, 1.5, 3.0, _FIT),
     Check("noise", lambda c: c.noise_ratio, True, 2.0, 3.5, _FIT),
     Check("impulses", lambda c: c.impulse_excess, True, 0.01, 0.02, _FIT),
-    Check("grid", lambda c: c.grid, True, 1.25, 1.6, _FIT),
-    Check("blur", _sharpness, False, 1.2, 1.0, _FIT),
-    Check(
-        "unchanged", lambda c: c.hash_distance, False, 5, None, "Hamming distance of copies: ≤ 4"
-    ),
+    Check("grid", lambda c: c.grid, True, 1.12, 1.2, _FIT),
+    Check("blur", _sharpness, False, 3.0, 2.0, _FIT),
+    Check("unchanged", _novelty, False, 1.0, None, _FIT),
 )
 
 
@@ -108,9 +111,7 @@ def load_limits(path: Path | None) -> dict[str, Limits]:
 def measures_of(compared: Comparison) -> dict[str, float | None]:
     """The number that each check looks at, by cause; rounded, so that it can be stored."""
     found = {check.cause: check.measure(compared) for check in CHECKS}
-    return {
-        cause: None if value is None else round(float(value), 5) for cause, value in found.items()
-    }
+    return {cause: round(float(value), 5) for cause, value in found.items()}
 
 
 def grade(

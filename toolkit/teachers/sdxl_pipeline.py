@@ -35,7 +35,7 @@ def open_pipeline(settings: Settings, weights: Mapping[str, str], device: str) -
     half = {"variant": "fp16"} if _has_half(weights["base"]) and dtype != torch.float32 else {}
     pipeline = load(
         StableDiffusionXLImg2ImgPipeline.from_pretrained, weights["base"], _BASE,
-        torch_dtype=dtype, add_watermarker=False, **half,
+        flag="--weights.base", torch_dtype=dtype, add_watermarker=False, **half,
     )  # fmt: skip
     pipeline.scheduler = _scheduler(settings.sampler, pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
@@ -49,7 +49,7 @@ def open_pipeline(settings: Settings, weights: Mapping[str, str], device: str) -
             image_encoder_folder=settings.image_encoder, local_files_only=local_files_only,
         )  # fmt: skip
 
-    load(load_adapter, weights["ip_adapter"], _ADAPTER)
+    load(load_adapter, weights["ip_adapter"], _ADAPTER, flag="--weights.ip_adapter")
     return SdxlTeacher(pipeline, settings, device)
 
 

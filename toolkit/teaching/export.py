@@ -63,7 +63,7 @@ def _facts(row: dict[str, Any]) -> dict[str, Any]:
         "name": f"{ids['content']}_{ids['style']}_seed{seed}.png",
         "content_id": ids["content"], "style_id": ids["style"], "seed": seed,
         "prompt": row["caption"],
-        **{name: row[name] for name in _COLUMNS[7:15]},
+        **{name: row[name] for name in _COLUMNS[7:14]}, "weight": round(row["weight"], 4),
         **teacher, "notes": "; ".join(notes),
     }  # fmt: skip
 

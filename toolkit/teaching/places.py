@@ -1,5 +1,6 @@
 """Where the pictures of a plan lie, looked up by dataset and key, in little memory."""
 
+import hashlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -36,28 +37,38 @@ class Places:
     def __exit__(self, *_: object) -> None:
         self._spool.close()
 
-    def check(self, targets: Iterable[Target]) -> None:
-        """Raises UserError for the first target whose content or style is not there."""
+    def check(self, targets: Iterable[Target]) -> set[int]:
+        """The seeds of the targets. Raises UserError for the first one whose content or style is
+        not there."""
+        seeds = set()
         for target in targets:
+            seeds.add(target.seed)
             self._place(target.content_dataset, target.content_key)
             self._place(target.style_dataset, target.style_key)
+        return seeds
 
     def pixels(self, dataset: str, key: str) -> np.ndarray:
-        """The picture: uint8 [H,W,3]. Raises UserError where there is none, PictureError where it
-        does not decode."""
-        shard, offset, size = self._place(dataset, key)
+        """The picture: uint8 [H,W,3]. Raises UserError where there is none, or other bytes than
+        were packed; PictureError where it does not decode."""
+        shard, offset, size, sha256 = self._place(dataset, key)
         row, member = {"dataset": dataset, "shard": shard}, {"offset": offset, "size": size}
-        return decode_rgb(read_member(self._layout, row, member))
+        data = read_member(self._layout, row, member)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise UserError(
+                f"{dataset}/{key} in {shard} is damaged: python -m toolkit.verify tells what "
+                "else is"
+            )
+        return decode_rgb(data)
 
-    def _place(self, dataset: str, key: str) -> tuple[str, int, int]:
+    def _place(self, dataset: str, key: str) -> tuple[str, int, int, str]:
         found = self._spool.get(dataset, key)
         if not found:
             raise UserError(
                 f"the plan names {dataset}/{key}, which is not packed: pack it, or make the plan "
                 "anew with python -m toolkit.pairs"
             )
-        shard, offset, size = found[0]
-        return shard, offset, size
+        shard, offset, size, sha256 = found[0]
+        return shard, offset, size, sha256
 
 
 def datasets_of(targets: Iterable[Target]) -> set[str]:
@@ -71,5 +82,7 @@ def _places(rows: list[dict[str, object]]) -> list[tuple[str, object]]:
         members = row["members"] or ()
         first = next((m for m in members if picture_extension(m["ext"])), None)  # type: ignore[attr-defined]
         if row["status"] == "ok" and first is not None:
-            found.append((str(row["key"]), (row["shard"], first["offset"], first["size"])))
+            found.append(
+                (str(row["key"]), (row["shard"], first["offset"], first["size"], first["sha256"]))
+            )
     return found

@@ -30,7 +30,7 @@ from toolkit.teaching.attempts import Maker
 from toolkit.teaching.pack import Part, Taught, finish, identity_of, pack_part
 from toolkit.teaching.recover import recover
 
-TARGETS_PER_SHARD = 1000
+_FOLLOWS = ("name", "protocol_sha256")
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ def teach(job: Job, maker: Maker) -> Summary:
     """
     dataset, layout, stage = job.source.dataset, job.layout, job.source.stage
     check_dataset_name(dataset)
+    _refuse_other_data(job)
     folders = (layout.shards / dataset, layout.manifests / dataset, stage.folder)
     make_folders(folders)
     summary = Summary(num_planned=plan_length(job.plan))
@@ -172,6 +173,19 @@ def _is_packed(job: Job, part: Part) -> bool:
     return finished_shard(job.layout, dataset, part.index, identity, ()) is not None
 
 
+def _refuse_other_data(job: Job) -> None:
+    """Raises UserError where the name is that of a dataset which no teacher made."""
+    dataset = job.source.dataset
+    if job.overwrite or not job.layout.manifests_of(dataset):
+        return
+    begun = _description(job.source.stage.folder / "made_by.json")
+    if (begun or _description(job.layout.card(dataset), "made_by") or {}).get("kind") != "taught":
+        raise UserError(
+            f"the dataset {dataset} holds other data: choose another --name, or give --overwrite "
+            "to replace it"
+        )
+
+
 def _refuse_other(job: Job) -> None:
     """Raises UserError where pictures of this name are being made in another way."""
     path = job.source.stage.folder / "made_by.json"
@@ -187,11 +201,6 @@ def _refuse_other(job: Job) -> None:
             raise UserError(
                 f"the dataset {dataset} was begun in another way ({changed}): choose another "
                 "--name, or give --overwrite to make it anew"
-            )
-        if before is None and job.layout.manifests_of(dataset):
-            raise UserError(
-                f"the dataset {dataset} holds other data: choose another --name, or give "
-                "--overwrite to replace it"
             )
     if not path.exists() or path.read_text("utf-8") != text:
         write_atomic(path, text)
@@ -218,9 +227,9 @@ def _description(path: Path, name: str | None = None) -> Any:
 
 
 def _changed(old: Any, new: Any, place: str = "") -> str:
-    """The first thing that differs."""
+    """The first thing that differs; of what follows from other things, last."""
     if isinstance(old, dict) and isinstance(new, dict):
-        for name in sorted(old.keys() | new.keys()):
+        for name in sorted(old.keys() | new.keys(), key=lambda n: (n in _FOLLOWS, n)):
             if old.get(name) != new.get(name):
                 return _changed(old.get(name), new.get(name), f"{place}.{name}" if place else name)
     return f"{place} was {old}, is {new}"

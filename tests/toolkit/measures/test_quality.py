@@ -26,7 +26,7 @@ def test_a_picture_is_like_itself_and_unlike_another() -> None:
     same = compare(one, one, other)
     assert same.structure_fine == pytest.approx(1, abs=1e-4)
     assert same.structure_coarse == pytest.approx(1, abs=1e-4)
-    assert same.hash_distance == 0
+    assert same.change == 0
     assert compare(one, other, other).structure_coarse < 0.4
     assert same.leak == pytest.approx(compare(one, other, one).structure_coarse)
 
@@ -74,6 +74,21 @@ def test_a_grid_is_found_at_each_period(period: int) -> None:
     assert features(pixels).grid > 1.6
 
 
+def test_a_grid_counts_beside_what_content_and_style_have() -> None:
+    pixels = textured(8).copy()
+    pixels[::8] = np.clip(pixels[::8].astype(int) + 60, 0, 255)
+    gridded, plain = features(pixels), features(textured(8))
+    assert compare(gridded, plain, plain).grid == pytest.approx(gridded.grid, rel=0.3)
+    assert compare(gridded, gridded, plain).grid == compare(gridded, plain, gridded).grid == 1
+
+
+def test_change_is_the_mean_difference_of_colours() -> None:
+    dark, light = np.full((SIZE, SIZE, 3), 60, np.uint8), np.full((SIZE, SIZE, 3), 60, np.uint8)
+    light[:, :, 0] += 51
+    found = compare(features(light), features(dark), features(dark))
+    assert found.change == pytest.approx(0.2 / 3)
+
+
 def test_saturated_and_clipped_pixels_are_counted() -> None:
     pixels = np.full((SIZE, SIZE, 3), 128, np.uint8)
     pixels[:64] = (200, 10, 10)  # saturation 0.95, not clipped
@@ -92,10 +107,10 @@ def test_excess_is_beyond_the_larger_of_content_and_style() -> None:
     assert compare(f_loud, f_loud, f_plain).saturation_excess == 0
 
 
-def test_one_colour_has_no_structure_and_no_hash() -> None:
+def test_one_colour_has_no_structure() -> None:
     flat, other = features(np.full((SIZE, SIZE, 3), 90, np.uint8)), features(textured(1))
     found = compare(flat, other, other)
-    assert (found.structure_fine, found.structure_coarse, found.hash_distance) == (0, 0, None)
+    assert (found.structure_fine, found.structure_coarse) == (0, 0)
     assert (found.contrast, found.deviation, flat.high_frequency) == (0, 0, 0)
 
 

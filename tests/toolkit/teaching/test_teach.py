@@ -1,0 +1,365 @@
+"""Teaching with the embedded teacher: plan to dataset, whatever interrupts it and however it is
+shared; what quality control refuses; what other commands make of the targets."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import Call, digests_of
+from tests.toolkit.teaching.conftest import content
+from toolkit import pairs, teach
+from toolkit.store.images import decode_rgb
+from toolkit.store.layout import Layout
+from toolkit.store.manifest import read_manifest
+from toolkit.store.samples import SampleReader
+from toolkit.teachers import reinhard
+from toolkit.teachers.api import Made, Request
+from toolkit.teaching.commands import COMMANDS
+
+TEACH = ("--protocol=reinhard", "--samples_per_shard=4")
+GOOD = reinhard.open_teacher(reinhard.Settings(), {}, "cpu")
+
+
+def rows_of(layout: Layout, dataset: str = "targets") -> list[dict[str, Any]]:
+    return [row for path in layout.manifests_of(dataset) for row in read_manifest(path)]
+
+
+@pytest.fixture
+def planned(studio: Layout, call: Call) -> Layout:
+    """Ten targets are planned: five pairs, two seeds."""
+    done = call(pairs.main, "--seeds=0,1", studio)
+    assert done.code == 0, done.err
+    return studio
+
+
+def test_a_plan_becomes_a_dataset(planned: Layout, call: Call) -> None:
+    done = call(teach.main, *TEACH, planned)
+    assert done.code == 0, done.err
+    assert "10 targets made" in done.out
+    assert "targets: 10 pictures in 3 shards, 0 refused attempts" in done.out
+    plan = pq.read_table(planned.manifests / "pairs" / "pseudo_pairs_train.parquet").to_pylist()
+    rows = rows_of(planned)
+    assert [row["key"] for row in rows] == [target["key"] for target in plan]
+    reader = SampleReader(planned, "targets")
+    for row, target in zip(rows, plan, strict=True):
+        assert (row["attempt"], row["protocol_exact"], row["parent"]) == (1, True, None)
+        assert row["caption"] == target["prompt"]
+        assert row["style"] == target["style"]
+        assert row["protocol"].startswith("reinhard-1:")
+        assert [(x["role"], x["key"]) for x in row["links"]] == [
+            ("content", target["content_key"]), ("style", target["style_key"]),
+        ]  # fmt: skip
+        extra = json.loads(row["extra"])
+        assert extra["teacher"]["seed"] == target["seed"]
+        assert len(extra["teacher"]["protocol_sha256"]) == 64
+        assert set(extra["quality"]["measures"]) >= {"structure", "leak", "noise"}
+        assert decode_rgb(reader.picture(row["key"])).shape == (96, 96, 3)
+    assert not list((planned.shards / "targets" / ".staged").glob("??????"))
+
+
+def test_the_picture_is_the_teachers(planned: Layout, call: Call) -> None:
+    call(teach.main, *TEACH, planned)
+    row = next(row for row in rows_of(planned) if not row["links"][0]["key"].endswith("0"))
+    ids = {link["role"]: link["key"] for link in row["links"]}
+    asked = Request(
+        content(int(ids["content"])), content(100 + int(ids["style"][-1])),
+        f"wikiart/{ids['style']}", row["caption"], json.loads(row["extra"])["teacher"]["seed"],
+    )  # fmt: skip
+    wanted = GOOD.make(asked, reinhard.Settings())
+    found = decode_rgb(SampleReader(planned, "targets").picture(row["key"]))
+    np.testing.assert_array_equal(found, wanted.pixels)
+
+
+def test_again_makes_nothing_and_changes_nothing(planned: Layout, call: Call) -> None:
+    call(teach.main, *TEACH, planned)
+    before = digests_of(planned)
+    done = call(teach.main, *TEACH, planned)
+    assert "0 targets made" in done.out
+    assert "10 were there" in done.out
+    assert digests_of(planned) == before
+
+
+def test_a_rehearsal_is_kept_and_packs_nothing(planned: Layout, call: Call) -> None:
+    done = call(teach.main, *TEACH, "--limit=3", planned)
+    assert "3 targets made" in done.out
+    assert "the 7 that are left take about" in done.out
+    assert planned.manifests_of("targets") == []
+    done = call(teach.main, *TEACH, planned)
+    assert "7 targets made" in done.out
+    assert "3 were there" in done.out
+
+
+def test_a_longer_plan_makes_only_what_is_new(
+    studio: Layout, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of the last shard, which is packed anew."""
+    call(pairs.main, "--num_pairs=6", studio)
+    call(teach.main, *TEACH, studio)
+    before = {row["key"]: row["sha256"] for row in rows_of(studio)}
+    call(pairs.main, "--num_pairs=9", studio)
+    done = call(teach.main, *TEACH, studio)
+    assert "3 targets made" in done.out
+    after = {row["key"]: row["sha256"] for row in rows_of(studio)}
+    assert len(after) == 9
+    assert {key: after[key] for key in before} == before
+    call(pairs.main, "--num_pairs=9", f"--out={studio.manifests / 'whole'}", studio)
+    plan = studio.manifests / "whole" / "pseudo_pairs_train.parquet"
+    call(teach.main, *TEACH, f"--plan={plan}", "--name=whole", studio)
+    whole = [(row["key"], row["sha256"]) for row in rows_of(studio, "whole")]
+    assert whole == list(after.items())
+
+
+def test_jsonl_is_as_good_a_plan(planned: Layout, call: Call) -> None:
+    call(teach.main, *TEACH, planned)
+    lines = planned.manifests / "pairs" / "pseudo_pairs_train.jsonl"
+    call(teach.main, *TEACH, f"--plan={lines}", "--name=lines", planned)
+    found = [[row["sha256"] for row in rows_of(planned, name)] for name in ("targets", "lines")]
+    assert found[0] == found[1]
+
+
+class Stubborn:
+    """Answers with a black picture, then with the style itself, then with nothing finite, then as
+    `reinhard` does."""
+
+    def __init__(self) -> None:
+        self.identity = {"procedure": "stubborn"}
+        self.seen: list[reinhard.Settings] = []
+
+    def make(self, request: Request, settings: reinhard.Settings) -> Made:
+        self.seen.append(settings)
+        number = len(self.seen) % 4
+        if number == 1:
+            return Made(np.zeros_like(request.content))
+        if number == 2:
+            return Made(request.style)
+        if number == 3:
+            return Made(np.zeros_like(request.content), False, ("latents are not finite",))
+        return GOOD.make(request, settings)
+
+
+def test_every_attempt_is_a_row_and_a_line(
+    studio: Layout, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gentler(settings: Any, history: Any) -> Any:
+        return reinhard.Settings(texture=125 - 25 * len(history)) if len(history) < 4 else None
+
+    monkeypatch.setattr(reinhard, "open_teacher", lambda *_: Stubborn())
+    monkeypatch.setattr(reinhard, "gentler", gentler)
+    call(pairs.main, "--num_pairs=2", studio)
+    done = call(teach.main, *TEACH, studio)
+    assert done.code == 0, done.err
+    assert "6 retries" in done.out
+    assert "targets: 2 pictures in 1 shards, 6 refused attempts" in done.out
+    rows = rows_of(studio)
+    assert [(row["attempt"], row["status"], row["cause"], row["grade"]) for row in rows[:3]] == [
+        (1, "failed", "black", "R"), (2, "failed", "leak", "R"), (3, "failed", "nan", "R"),
+    ]  # fmt: skip
+    first, last = rows[0], rows[3]
+    assert (last["attempt"], last["status"], last["protocol_exact"]) == (4, "ok", False)
+    assert (last["parent"], last["key"]) == (first["key"], f"{first['key']}-a4")
+    assert last["grade"] in "AB"
+    assert not first["members"]
+    assert json.loads(last["extra"])["teacher"]["texture"] == 50
+    lines = (studio.manifests / "targets" / "qc_overrides.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [(x["attempt"], x["after"]) for x in found[:3]] == [
+        (2, ["black", "constant", "blur", "structure"]), (3, ["leak", "structure"]), (4, ["nan"]),
+    ]  # fmt: skip
+    assert len(found) == 6
+    done = call(teach.main, *TEACH, "--name=other", "--max_attempts=2", studio)
+    assert "other: 1 pictures in 1 shards, 3 refused attempts" in done.out
+
+
+def test_a_kill_between_attempts_loses_none(
+    studio: Layout, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second process makes the third attempt first."""
+
+    class Killed(Stubborn):
+        def make(self, request: Request, settings: reinhard.Settings) -> Made:
+            if len(self.seen) == 2:
+                raise KeyboardInterrupt
+            return super().make(request, settings)
+
+    def gentler(settings: Any, history: Any) -> Any:
+        return settings if len(history) < 4 else None
+
+    monkeypatch.setattr(reinhard, "gentler", gentler)
+    call(pairs.main, "--num_pairs=1", studio)
+    monkeypatch.setattr(reinhard, "open_teacher", lambda *_: Killed())
+    done = call(teach.main, *TEACH, studio)
+    assert (done.code, "the same command goes on" in done.err) == (130, True)
+    after = Stubborn()
+    after.seen = [reinhard.Settings()] * 2
+    monkeypatch.setattr(reinhard, "open_teacher", lambda *_: after)
+    assert call(teach.main, *TEACH, studio).code == 0
+    assert len(after.seen) == 4
+    assert [row["cause"] for row in rows_of(studio)] == ["black", "leak", "nan", None]
+
+
+def test_what_does_not_decode_is_a_row_not_the_end(
+    planned: Layout, call: Call, spoil: Callable[..., None]
+) -> None:
+    spoil(planned, "content", "000000000000")
+    done = call(teach.main, *TEACH, planned)
+    assert done.code == 0, done.err
+    failed = [row for row in rows_of(planned) if row["status"] != "ok"]
+    assert {row["cause"] for row in failed} <= {"undecodable", "truncated"}
+    assert len(failed) == 2  # its two seeds
+    assert sum(row["status"] == "ok" for row in rows_of(planned)) == 8
+
+
+def test_bit_rot_stops_it(planned: Layout, call: Call, spoil: Callable[..., None]) -> None:
+    spoil(planned, "content", "000000000001", as_packed=False)
+    done = call(teach.main, *TEACH, planned)
+    assert done.code == 2
+    assert "content/000000000001 in content-000000 is damaged" in done.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--protocol=reinhard", "--settings.texture=50"], "texture was 125, is 50"),
+        (["--protocol=reinhard", "--format=jpg"], "format was png, is jpg"),
+    ],
+)
+def test_two_ways_are_never_mixed(planned: Layout, call: Call, flags: list[str], says: str) -> None:
+    call(teach.main, *TEACH, "--limit=1", planned)  # begun is enough
+    again = (*TEACH, *flags[1:], planned)
+    refused = call(teach.main, *again, fields=teach._fields).refusal()
+    assert "begun in another way" in refused
+    assert says in refused
+    done = call(teach.main, *again[:-1], "--overwrite", planned, fields=teach._fields)
+    assert done.code == 0, done.err
+    assert "10 targets made" in done.out
+
+
+def test_another_dataset_of_that_name_is_left_alone(planned: Layout, call: Call) -> None:
+    before = digests_of(planned)
+    refused = call(teach.main, *TEACH, "--name=content", planned).refusal()
+    assert "holds other data" in refused
+    after = digests_of(planned)
+    assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--plan=none.parquet"], "there is no plan"),
+        (["--limit=0"], "limit=0"),
+        (["--thresholds=none.toml"], "cannot read the config"),
+        (["--weights.base=x"], "takes nothing: it has no weights"),
+        (["--samples_per_shard=0"], "takes 1 or more"),
+    ],
+)
+def test_bad_flags_are_one_line(planned: Layout, call: Call, flags: list[str], says: str) -> None:
+    given = [flag for flag in TEACH if flag.split("=")[0] not in {f.split("=")[0] for f in flags}]
+    assert says in call(teach.main, *given, *flags, planned, fields=None if "." not in flags[0]
+                        else lambda *_: ("", {"weights.base": ""})).refusal()  # fmt: skip
+
+
+def test_a_plan_of_what_is_not_packed_is_refused(
+    planned: Layout, call: Call, tmp_path: Path
+) -> None:
+    plan = tmp_path / "mine.jsonl"
+    plan.write_text('{"content_id": "000000000001", "style_id": "nobody", "seed": 0}\n')
+    refused = call(teach.main, *TEACH, f"--plan={plan}", planned).refusal()
+    assert "the plan names wikiart/nobody, which is not packed" in refused
+    plan.write_text('{"content_id": "1"}\n')
+    assert "line 1" in call(teach.main, *TEACH, f"--plan={plan}", planned).refusal()
+    plan.write_text("")
+    assert "is empty" in call(teach.main, *TEACH, f"--plan={plan}", planned).refusal()
+
+
+def test_seeds_outside_the_protocol_are_told(studio: Layout, call: Call) -> None:
+    call(pairs.main, "--num_pairs=1", "--seeds=7", studio)
+    done = call(teach.main, *TEACH, studio)
+    assert "the plan has the seeds 7; the protocol reinhard says 0, 1, 2" in done.err
+
+
+def test_export_packs_again(planned: Layout, call: Call, tmp_path: Path) -> None:
+    call(teach.main, *TEACH, planned)
+    out = tmp_path / "teacher_out"
+    done = call(COMMANDS["export"], "--as=folder", f"--out={out}", planned)
+    assert "10 pictures" in done.out
+    rows = rows_of(planned)
+    name = f"{rows[0]['links'][0]['key']}_{rows[0]['links'][1]['key']}_seed0.png"
+    reader = SampleReader(planned, "targets")
+    assert (out / name).read_bytes() == reader.picture(rows[0]["key"])
+    from toolkit import pack
+
+    done = call(pack.main, "teacher", f"--src={out}", "--name=back", planned,
+                fields=pack._source_options)  # fmt: skip
+    assert done.code == 0, done.err
+    back = {row["sha256"]: row for row in rows_of(planned, "back")}
+    assert set(back) == {row["sha256"] for row in rows}
+    assert back[rows[0]["sha256"]]["protocol"] == rows[0]["protocol"]
+    links = [(x["role"], x["key"]) for x in back[rows[0]["sha256"]]["links"]]
+    assert links == [(x["role"], x["key"]) for x in rows[0]["links"]]
+
+
+def test_grade_agrees_with_what_teach_measured(planned: Layout, call: Call) -> None:
+    call(teach.main, *TEACH, planned)
+    done = call(COMMANDS["grade"], planned)
+    assert done.code == 0, done.err
+    for path in planned.manifests_of("targets"):
+        sidecar = path.parent / "sidecars" / "quality" / path.name
+        for row, graded in zip(
+            read_manifest(path), pq.read_table(sidecar).to_pylist(), strict=True
+        ):
+            quality = json.loads(row["extra"])["quality"]
+            assert (graded["grade"], graded["weight"]) == (
+                row["grade"],
+                pytest.approx(row["weight"]),
+            )
+            for name, value in quality["measures"].items():
+                assert graded[name] == value, name
+    from toolkit import query
+
+    found = call(query.main, "dataset='targets' and quality.structure > 0.5", "--count", planned)
+    assert int(found.out) > 5
+
+
+def test_calibrate_fits_and_tells(studio: Layout, call: Call, tmp_path: Path) -> None:
+    from PIL import Image
+
+    rng = np.random.Generator(np.random.Philox(1))
+    lines = ["picture,content,style,label"]
+    for number in range(16):
+        base, style = content(number), content(200 + number)
+        noisy = np.clip(base + rng.normal(0, 60, base.shape), 0, 255).astype(np.uint8)
+        soft = (base * 0.8 + 20).astype(np.uint8)
+        for name, pixels in (("content", base), ("style", style), ("noise", noisy), ("good", soft)):
+            Image.fromarray(pixels).save(tmp_path / f"{name}{number}.png")
+        for label in ("noise", "good"):
+            lines.append(f"{label}{number}.png,content{number}.png,style{number}.png,{label}")
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(lines) + "\n")
+    out = tmp_path / "limits.toml"
+    done = call(COMMANDS["calibrate"], f"--labels={table}", f"--out={out}")
+    assert done.code == 0, done.err
+    fitted = done.out.partition("fitted limits")[2]
+    assert "precision 1.000, recall 1.000" in fitted
+    call(pairs.main, "--num_pairs=2", studio)
+    assert call(teach.main, *TEACH, f"--thresholds={out}", studio).code == 0
+    table.write_text("picture,label\nx.png,good\n")
+    assert "names picture, content" in call(COMMANDS["calibrate"], f"--labels={table}").refusal()
+
+
+def test_protocols_are_listed_shown_and_compared(call: Call) -> None:
+    protocol = COMMANDS["protocol"]
+    assert "a-generation" in call(protocol, "list").out
+    shown = call(protocol, "show", "a-fixed").out
+    assert "3.8" in shown
+    assert "sha256" in shown
+    said = call(protocol, "show", "a-fixed", "--sentence").out
+    assert said.startswith("Teacher targets are generated by SDXL base")
+    lines = call(protocol, "diff", "a-fixed", "a-generation").out.splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["strength", "0.45", "0.4"], ["guidance_scale", "3.8", "3.5"],
+    ]  # fmt: skip
