@@ -138,3 +138,16 @@ def test_packages_of_pyproject_are_the_packages_there_are() -> None:
         for p in (ROOT / top).rglob("__init__.py")
     }
     assert set(listed) == there
+
+
+def test_what_packages_hold_besides_code_is_installed_with_them() -> None:
+    import tomllib
+
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    patterns = tool["setuptools"]["package-data"]
+    for path in (p for top in ("toolkit", "train", "eval") for p in (ROOT / top).rglob("*.toml")):
+        owners = [
+            package for package, globs in patterns.items()
+            if any(path in (ROOT / package.replace(".", "/")).glob(glob) for glob in globs)
+        ]  # fmt: skip
+        assert owners, path

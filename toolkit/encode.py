@@ -53,8 +53,8 @@ def main(
 
     Args:
         where: SQL condition; "true" takes everything.
-        encoder: autoencoder_kl, autoencoder_tiny, taef2, haar, clip_image, clip_text, dino, t5,
-            sdxl_text.
+        encoder: autoencoder_kl, autoencoder_tiny, taef2, haar, rgb, clip_image, clip_text, dino,
+            t5, sdxl_text.
         weights: a local folder or a hub id; the encoder's own default otherwise.
         sidecar: name of the result; that of the encoder otherwise, with the size where it has one.
         outputs: what of the encoder to keep, as embedding,tokens; without it the first.

@@ -69,6 +69,11 @@ def show(
 
     layout = open_layout(shards, manifests)
     dataset, slash, key = sample.partition("/")
+    if not slash and sample in layout.datasets():
+        raise UserError(
+            f"{sample} is a dataset: write {sample}/KEY; its keys are listed by python -m "
+            f"toolkit.query \"dataset='{sample}'\" --format=keys"
+        )
     if not slash:
         raise UserError(
             f"{sample!r} is no sample: write DATASET/KEY, for example content/chelsea-00"

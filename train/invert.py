@@ -74,11 +74,12 @@ def main(
         )  # fmt: skip
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command goes on after the last whole shard") from None
-    name = f"{run.resolve().name}-reflow"
+    name, rate = f"{run.resolve().name}-reflow", settings.optim.lr / 3
     print(
         f"{sidecar}: {found.num_encoded} samples in {found.seconds:.0f} s, {found.num_kept} were "
         f"there; next: python -m train.run {settings.method} --config={folder.config} "
-        f"--noise_sidecar={sidecar} --init_from={trained.checkpoint} --name={name}"
+        f"--noise_sidecar={sidecar} --init_from={trained.checkpoint} "
+        f"--lr={rate:.1g} --name={name}"
     )
 
 

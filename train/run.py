@@ -22,6 +22,8 @@ from toolkit.core.files import held, make_folder, write_atomic
 from toolkit.store.layout import Layout
 from toolkit.store.mirror import open_layout
 
+_FEW_SAMPLES = 5  # of a style, which is then hardly learned
+
 
 def main(
     method: str = "style_adapter",
@@ -211,7 +213,7 @@ def _train(
             write_atomic(folder.config, to_toml(settings))  # what --force changed, among it
         _announce(settings, data.selections)
         if first == 0 and settings.sample.sample_every:
-            print("before the first step: the loss and pictures of held-out samples", flush=True)
+            print("before the first step: the loss and pictures of some samples", flush=True)
         rehearsal = Rehearsal()
         with rehearsal.timed("look"):
             watch = Watch(settings, folder, method, parts.numerics, data, first)
@@ -232,6 +234,9 @@ def _train(
     if watch.columns:
         print(f"pictures: {folder.samples}, columns: {watch.columns}")
     flags = stylize_flags(settings.method, settings.method_config)
+    if settings.ema.sigma_rels:
+        sigma = max(settings.ema.sigma_rels)
+        print(f"averaged weights: python -m train.ema --run={folder.path} --sigma_rel={sigma:g}")
     print(f"next: python -m train.stylize --run={folder.path}{flags}")
 
 
@@ -246,14 +251,20 @@ def _leave(settings: Any, folder: Any, session: Any) -> None:
 
 
 def _announce(settings: Any, selections: list[Any]) -> None:
+    from train.methods import style_counts
     from train.numerics import determinism
     from train.optim import rate_at
 
     sizes = ", ".join(f"{s.name} {len(s)}" for s in selections)
     print(f"samples: {sizes}; mix {settings.data.mix}")
-    if styles := getattr(settings.method_config, "styles", ()):
-        named = ", ".join(f"{number} {style}" for number, style in enumerate(styles))
-        print(f"styles: {named}")
+    counts = style_counts(settings.method, settings.method_config, selections)
+    if counts:
+        print("styles: " + ", ".join(f"{style} {count}" for style, count in counts.items()))
+    if few := [style for style, count in counts.items() if count < _FEW_SAMPLES]:
+        print(
+            f"fewer than {_FEW_SAMPLES} samples: {', '.join(few)}; --labels=task makes each task "
+            "one style"
+        )
     print(f"determinism: {determinism(settings)}")
     how = settings.optim
     if how.warmup_steps >= settings.steps > 1:

@@ -19,6 +19,7 @@ from toolkit.core.config import describe, nest, resolve
 from toolkit.core.errors import UserError, one_line
 from toolkit.core.files import make_folder, write_atomic
 from toolkit.store.layout import Layout, local_layout
+from toolkit.store.manifest import read_manifest
 
 
 def main(
@@ -89,7 +90,7 @@ def main(
     layout = local_layout(shards, manifests)
     samples = _select(settings.data, dataset, where, layout)
     trained = load_trained(folder, settings, checkpoint)
-    _many(trained, chosen, layout, samples, name or folder.dataset, limit)
+    _many(trained, chosen, layout, samples, name or folder.dataset, limit, checkpoint)
     _tell(trained.method)
 
 
@@ -209,7 +210,14 @@ def _select(data: Any, dataset: str | None, where: str | None, layout: Layout) -
     chosen = dataset_of(task, data.main)
     held_out = f"split = '{data.val_split}'"
     usual = [data.where, held_out] if task == main else [held_out]
-    return chosen, select(task, chosen, [where] if where else usual, layout)
+    if where:
+        return chosen, select(task, chosen, where, layout)
+    try:
+        return chosen, select(task, chosen, usual, layout)
+    except UserError as error:
+        raise UserError(
+            f"{error}: name a picture with --content=FILE, or packed ones with --where="
+        ) from None
 
 
 def _many(
@@ -219,6 +227,7 @@ def _many(
     samples: tuple[str, Any],
     name: str,
     limit: int | None,
+    checkpoint: Path | None,
 ) -> None:
     from toolkit.packing.dataset import pack
     from train.methods.api import Translates
@@ -248,10 +257,16 @@ def _many(
             "threads": settings.threads,
         }
         write_atomic(folder.path / "stylize.json", json.dumps(cost, indent=1) + "\n")
-    scores = "eval.translation" if isinstance(method, Translates) else "eval.run"
-    told = f"{result.num_ok} pictures in the dataset {name}, {result.num_failed} failed"
-    usual = name == folder.dataset
-    print(f"{told}; next: python -m {scores} --run={folder.path}" if usual else told)
+    print(f"{result.num_ok} pictures in the dataset {name}, {result.num_failed} failed")
+    key = read_manifest(layout.manifest(name, 0), ["key"])[0]["key"]
+    print(f"one as a file: python -m toolkit.inspect show {name}/{key} --out=FOLDER")
+    if name != folder.dataset:
+        return
+    if not isinstance(method, Translates):
+        print(f"next: python -m eval.run --run={folder.path}")
+        return
+    given = f" --checkpoint={checkpoint}" if checkpoint else ""
+    print(f"next: python -m eval.translation --run={folder.path}{given}")
 
 
 def _differences(layout: Layout, dataset: str, now: Mapping[str, Any]) -> str:

@@ -112,6 +112,7 @@ def test_stats_name_the_causes_of_failures(inspect: Inspect) -> None:
     [
         (["ls", "nothing"], "there is no dataset 'nothing': packed are circles"),
         (["show", "target07"], "write DATASET/KEY"),
+        (["show", "targets"], "targets is a dataset: write targets/KEY"),
         (["show", "nothing/x"], "no dataset 'nothing'"),
         (["show", "targets/x"], "there is no sample 'x' in the dataset targets"),
         (["show", "../targets/x"], "no dataset '..'"),

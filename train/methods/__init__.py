@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -49,6 +50,19 @@ def stylize_flags(name: str, config: Any) -> str:
     """What has to follow `train.stylize --run=…` for a run with this configuration."""
     flags = getattr(config_module(name), "example_flags", None)
     return str(flags(config)) if flags else ""
+
+
+def style_counts(name: str, config: Any, selections: Iterable[Any]) -> dict[str, int]:
+    """Samples of each style that a method tells apart, in the order of its numbers; empty where it
+    tells none apart."""
+    label_of = getattr(config_module(name), "label_of", None)
+    if label_of is None:
+        return {}
+    counts = dict.fromkeys(config.styles, 0)
+    for selection in selections:
+        for found in selection.table.column("style").value_counts().to_pylist():
+            counts[label_of(config, found["values"], selection.name)] += found["counts"]
+    return counts
 
 
 def preset_path(method: str, preset: str) -> Path:

@@ -164,10 +164,7 @@ class Method(Base):
             return styles.index(style)
         if style.isdigit() and int(style) < len(styles):
             return int(style)
-        raise UserError(
-            f"the run knows no style {style!r}: it has "
-            + ", ".join(f"{number} {name}" for number, name in enumerate(styles))
-        )
+        raise UserError(f"the run knows no style {style!r}: it has {', '.join(styles)}")
 
     def names(self, batch: Batch) -> tuple[str, ...]:
         """The label of each sample."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -264,7 +265,12 @@ def test_styles_are_told_and_pictures_are_left_out_on_request(
     words = tuple(word for word in words if word not in ("--steps=6", "--sample_every=6"))
     done = call(train_run.main, *words, "--sample_every=0", fields=train_run._fields)
     assert done.code == 0, done.err
-    assert "styles: 0 content, 1 Cubism, 2 Impressionism" in done.out
+    told = next(line for line in done.out.splitlines() if line.startswith("styles: "))
+    counts = dict(part.rsplit(" ", 1) for part in told.removeprefix("styles: ").split(", "))
+    assert list(counts)[:3] == ["content", "Cubism", "Impressionism"]
+    sizes = dict(re.findall(r"(\w+) (\d+)[,;]", done.out.partition("samples: ")[2].splitlines()[0]))
+    assert counts["content"] == sizes["content"]
+    assert sum(map(int, counts.values())) == sum(map(int, sizes.values()))
     assert "before the first step" not in done.out
     assert "columns: " not in done.out
     assert not list((tmp_path / "ot_cfm-smoke" / "samples").iterdir())
@@ -358,7 +364,7 @@ def test_a_querys_pictures_are_a_dataset_linked_to_their_contents(
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (("--target_style=Dada",), "the run knows no style 'Dada': it has 0 content, 1 Cubism"),
+        (("--target_style=Dada",), "the run knows no style 'Dada': it has content, Cubism"),
         ((), "name the style with --target_style: content, Cubism"),
         (("--target_style=9",), "the run knows no style '9'"),
         (("--style=x.png",), "ot_cfm takes no picture for a style, name one with --target_style"),
