@@ -358,3 +358,33 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real data beside the repository ({SHARED_DATA.parent.name}/data)")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def sdxl_weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What --weights.base and --weights.ip_adapter name: tiny random models in the hub's layout."""
+    from tests.twins import ip_adapter, sdxl
+
+    root = tmp_path_factory.mktemp("sdxl")
+    return {"base": str(sdxl(root / "base")), "ip_adapter": str(ip_adapter(root / "adapter"))}
+
+
+@pytest.fixture(scope="session")
+def _studio_origin(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    from tests.studio import pack_studio
+
+    folder = tmp_path_factory.mktemp("studio")
+    layout = Layout(folder / "shards", folder / "manifests")
+    pack_studio(layout)
+    return layout
+
+
+@pytest.fixture
+def studio(_studio_origin: Layout, tmp_path: Path) -> Layout:
+    """`content` (five in train, one in val) and `wikiart` (seven), 96 pixels; a copy."""
+    for name, origin in (
+        ("shards", _studio_origin.shards),
+        ("manifests", _studio_origin.manifests),
+    ):
+        shutil.copytree(origin, tmp_path / "studio" / name)
+    return Layout(tmp_path / "studio" / "shards", tmp_path / "studio" / "manifests")

@@ -2,7 +2,8 @@
 
 `Settings` is a frozen dataclass of everything that decides a picture besides its pair and seed.
 `gentler(settings, history)` says what to try after attempts were refused; `sentence(settings)`
-describes them for a paper; `SOURCES` names the weights it takes, by part.
+describes them for a paper; `SOURCES` names the weights it takes, by part; `MULTIPLE` is what the
+sides of its pictures are multiples of.
 """
 
 import importlib

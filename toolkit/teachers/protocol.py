@@ -87,8 +87,19 @@ def load_protocol(name: str, changes: Mapping[str, Any] | None = None) -> Protoc
         changed = resolve(found, changes or {}, "the flags")
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
-    at_least(0, size=changed.size, **{f"seeds={seed}": seed for seed in changed.seeds})
+    at_least(0, **{f"seeds={seed}": seed for seed in changed.seeds})
+    _check_size(changed)
     return dataclasses.replace(changed, name=path.stem + ("~" if changed != found else ""))
+
+
+def _check_size(protocol: Protocol) -> None:
+    """Raises UserError for a size that the teacher cannot make, or that cannot be looked at."""
+    multiple, size = teacher_module(protocol.teacher).MULTIPLE, protocol.size
+    if size == 0 and multiple == 1:
+        return
+    if size < 64 or size % multiple:
+        own = "" if multiple > 1 else ", or 0 for the content's own"
+        raise UserError(f"size={size}: takes a multiple of {multiple} from 64 on{own}")
 
 
 def difference(a: Protocol, b: Protocol) -> dict[str, tuple[Any, Any]]:

@@ -13,6 +13,7 @@ from toolkit.teachers.api import Made, Request
 
 Settings = statistics.Settings
 SOURCES: Mapping[str, str] = {}
+MULTIPLE = 1
 _WEAKER = (70, 45)
 """Percent of the texture in the second and third attempt."""
 

@@ -18,6 +18,8 @@ SOURCES: Mapping[str, str] = {
 }
 """Hub ids of the parts; `--weights.base=DIR` takes them from a folder of the same layout."""
 
+MULTIPLE = 8
+"""Of pixels, that a picture's sides are."""
 _STRENGTHS, _SCALES, _LESS_GUIDANCE = (0.85, 0.70), (0.8, 0.6), 0.3
 _LEAST_STEPS = 5
 

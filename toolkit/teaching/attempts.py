@@ -59,6 +59,8 @@ class Maker:
         try:
             content = self._places.pixels(target.content_dataset, target.content_key)
             style = self._places.pixels(target.style_dataset, target.style_key)
+            if not self._protocol.size and min(content.shape[:2]) < 64:
+                raise PictureError("too_small", "the content has less than 64 pixels a side")
         except PictureError as error:
             causes, notes = (error.cause,), (str(error),)
             asked = dataclasses.asdict(self._protocol.settings)

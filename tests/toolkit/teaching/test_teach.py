@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import Call, digests_of
-from tests.toolkit.teaching.conftest import content
+from tests.studio import content
 from toolkit import pairs, teach
 from toolkit.store.images import decode_rgb
 from toolkit.store.layout import Layout

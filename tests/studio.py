@@ -1,10 +1,6 @@
-"""Contents and styles large enough for quality control, and a plan over them."""
-
-import shutil
-from pathlib import Path
+"""Contents and styles large enough for quality control, packed as `content` and `wikiart`."""
 
 import numpy as np
-import pytest
 
 from tests.conftest import ToySource, encoded, picture
 from toolkit.core.records import Record
@@ -26,10 +22,8 @@ def content(seed: int) -> np.ndarray:
     return np.clip(pixels, 0, 255).astype(np.uint8)
 
 
-@pytest.fixture(scope="session")
-def _studio_origin(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    folder = tmp_path_factory.mktemp("studio")
-    layout = Layout(folder / "shards", folder / "manifests")
+def pack_studio(layout: Layout) -> None:
+    """Five contents in train, one in val; seven paintings of two styles and of none."""
     contents = {
         f"{i:012d}": Record(
             {"png": encoded(content(i), "PNG")} if i else {"jpg": encoded(content(i))},
@@ -47,15 +41,3 @@ def _studio_origin(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     }  # fmt: skip
     pack(ToySource("content", contents), "content", layout, 4)
     pack(ToySource("wikiart", styles), "wikiart", layout, 4)
-    return layout
-
-
-@pytest.fixture
-def studio(_studio_origin: Layout, tmp_path: Path) -> Layout:
-    """`content` (five in train, one in val) and `wikiart` (seven), 96 pixels; a copy."""
-    for name, origin in (
-        ("shards", _studio_origin.shards),
-        ("manifests", _studio_origin.manifests),
-    ):
-        shutil.copytree(origin, tmp_path / "studio" / name)
-    return Layout(tmp_path / "studio" / "shards", tmp_path / "studio" / "manifests")

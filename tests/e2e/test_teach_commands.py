@@ -1,0 +1,122 @@
+"""Pairs, targets and quality control through the real commands and the real diffusers pipeline, on
+tiny random weights in the hub's layout, offline."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, digests_of, words_of
+from tests.fork_server import fork_server
+from toolkit.store.layout import Layout
+from toolkit.store.manifest import read_manifest
+
+LENIENT = "[structure]\nfair = -0.9\nrefused = -1.0\n[high_frequency]\nfair = 1e6\nrefused = 1e7\n"
+"""A random network's pictures are noise; these limits let most of them pass."""
+
+
+@pytest.fixture(scope="module")
+def limits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("limits") / "lenient.toml"
+    path.write_text(LENIENT)
+    return path
+
+
+@pytest.fixture
+def words(sdxl_weights: dict[str, str], limits: Path, studio: Layout) -> list[str]:
+    """Of toolkit.teach, after toolkit.pairs planned two pairs with two seeds."""
+    done = fork_server().run(
+        "toolkit.pairs", ["--num_pairs=2", "--seeds=0,1", "--balance=style", *words_of(studio)]
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 pairs × 2 seeds = 4 pictures" in done.stdout
+    return [
+        "--protocol=a-fixed", "--size=64", "--samples_per_shard=3", "--max_attempts=2",
+        f"--thresholds={limits}",
+        "--settings.precision=fp32", "--device=cpu", *words_of(studio),
+        *(f"--weights.{part}={folder}" for part, folder in sdxl_weights.items()),
+    ]  # fmt: skip
+
+
+def made(layout: Layout) -> dict[str, str]:
+    """Digests of what was packed, without the stage."""
+    return {k: v for k, v in digests_of(layout).items() if "/targets/" in k and ".staged" not in k}
+
+
+def start(words: list[str], **env: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "toolkit.teach", *words], text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", **env},
+    )  # fmt: skip
+
+
+def test_pairs_teach_grade_manifest_however_it_is_made(words: list[str], studio: Layout) -> None:
+    """One process; or two at once, of which one is killed, and one that goes on: the same bytes."""
+    whole = teach(words)
+    assert whole.returncode == 0, whole.stderr
+    assert "4 targets made" in whole.stdout
+    rows = [row for path in studio.manifests_of("targets") for row in read_manifest(path)]
+    good = [row for row in rows if row["status"] == "ok"]
+    assert len(good) >= 2
+    for row in good:
+        extra = json.loads(row["extra"])
+        assert row["protocol"].startswith("a-fixed~-1:")
+        assert (row["width"], row["height"], row["format"]) == (64, 64, "png")
+        assert extra["teacher"]["strength"] <= 0.45
+        assert row["protocol_exact"] == (row["attempt"] == 1)
+        assert row["grade"] in "AB"
+    graded = fork_server().run("toolkit.teach", ["grade", *words_of(studio)])
+    assert graded.returncode == 0, graded.stderr
+    counted = fork_server().run(
+        "toolkit.query", ["dataset='targets' and quality.weight >= 0", "--count", *words_of(studio)]
+    )
+    assert int(counted.stdout) == len(good)
+    shutil.rmtree(studio.manifests / "targets" / "sidecars")
+    expected = made(studio)
+
+    again = anew(studio)
+    both, stage = (
+        [start(words, RANK=str(rank), WORLD_SIZE="2") for rank in (0, 1)],
+        again.shards / "targets" / ".staged",
+    )
+    while both[0].poll() is None and not list(stage.glob("*/*.json")):
+        time.sleep(0.01)
+    both[0].send_signal(signal.SIGKILL)
+    both[0].communicate()
+    _, err = both[1].communicate(timeout=300)
+    assert both[1].returncode == 0, err
+    assert made(again) != expected
+    rest = teach(words)
+    assert rest.returncode == 0, rest.stderr
+    assert made(again) == expected
+
+
+def teach(words: list[str]) -> "subprocess.CompletedProcess[str]":
+    return fork_server().run("toolkit.teach", words)
+
+
+def anew(layout: Layout) -> Layout:
+    """The same layout without the targets."""
+    for folder in (layout.shards, layout.manifests):
+        shutil.rmtree(folder / "targets")
+    return layout
+
+
+def test_sdxl_that_is_not_there_is_one_line(studio: Layout) -> None:
+    fork_server().run("toolkit.pairs", ["--num_pairs=1", *words_of(studio)])
+    process = start(words_of(studio), HF_HOME=str(studio.shards / "none"))
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (2, "")
+    last = err.splitlines()[-1]
+    assert last.startswith(
+        "error: the weights stabilityai/stable-diffusion-xl-base-1.0 (7 GB in fp16)"
+    )
+    assert "--weights.base=DIR" in last
+    assert "Traceback" not in err
