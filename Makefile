@@ -17,10 +17,14 @@ setup: .venv/.ready
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The main job: sample data, a training run, its pictures, their scores and a report.
+# The main job: sample data, targets of a teacher, a training run, its pictures, their scores, a report.
 demo: setup
 	$(BIN)/python -m toolkit.pack
-	$(BIN)/python -m train.run --name=demo --overwrite
+	$(BIN)/python -m toolkit.pairs --num_pairs=480 --balance=style
+	$(BIN)/python -m toolkit.pairs --num_pairs=120 --balance=style --split=val
+	$(BIN)/python -m toolkit.teach --protocol=reinhard \
+	  --plan=manifests/pairs/pseudo_pairs_train.parquet,manifests/pairs/pseudo_pairs_val.parquet
+	$(BIN)/python -m train.run --main=targets --name=demo --overwrite
 	$(BIN)/python -m train.stylize --run=runs/demo
 	$(BIN)/python -m eval.run --run=runs/demo
 	$(BIN)/python -m eval.report --run=runs/demo

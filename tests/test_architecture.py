@@ -36,6 +36,7 @@ LAYERS = {
         "toolkit.packing",
         "toolkit.pairing",
         "toolkit.teachers",
+        "toolkit.encoders",
     ),
     "toolkit.sources": (
         "toolkit.core",

@@ -1,5 +1,6 @@
 """The papers are true: commands run, files exist, columns are explained."""
 
+import itertools
 import os
 import re
 import shlex
@@ -61,10 +62,11 @@ def workplace(sample_data: Layout, tmp_path_factory) -> Path:
 
 def test_readme_has_the_commands_of_the_contract() -> None:
     assert len(COMMANDS) > 10
-    modules = "toolkit.pack toolkit.query toolkit.inspect toolkit.verify toolkit.plan"
+    modules = "toolkit.pack toolkit.query toolkit.inspect toolkit.verify toolkit.plan toolkit.pairs"
     for module in [
         *modules.split(),
         "toolkit.encode",
+        "toolkit.teach",
         "train.run",
         "train.stylize",
         "eval.run",
@@ -101,8 +103,10 @@ def test_the_python_of_the_readme_runs(workplace: Path) -> None:
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_flag_of_the_readme_is_known(line: str) -> None:
     args = shlex.split(line)[2:]
+    words = list(itertools.takewhile(lambda word: re.fullmatch(r"[a-z]+", word), args[1:]))
+    depth = len(words[:2]) if args[0] == "toolkit.teach" else int(args[0] == "toolkit.inspect")
     known = subprocess.run(
-        [sys.executable, "-m", *args[: 2 if args[0] == "toolkit.inspect" else 1], "--help"],
+        [sys.executable, "-m", *args[: 1 + depth], "--help"],
         capture_output=True, text=True, check=True, cwd=ROOT,
     ).stdout  # fmt: skip
     for arg in args[1:]:

@@ -24,13 +24,14 @@ from toolkit.teachers.protocol import Protocol, load_protocol
 
 def main(
     *,
-    plan: Path | None = None,
+    plan: tuple[Path, ...] = (),
     protocol: str = "a-fixed",
     name: str = "targets",
     samples_per_shard: int = 1000,
     format: Literal["png", "jpg"] = "png",
     max_attempts: int = 5,
     thresholds: Path | None = None,
+    clip: str | None = None,
     limit: int | None = None,
     device: str = "auto",
     overwrite: bool = False,
@@ -45,14 +46,15 @@ def main(
     a gentler way; each attempt is a row, and a picture made by a retry has protocol_exact=false.
 
     Args:
-        plan: of toolkit.pairs, .parquet or .jsonl; manifests/pairs/pseudo_pairs_train.parquet
-            otherwise.
+        plan: of toolkit.pairs, .parquet or .jsonl, several one after the other;
+            manifests/pairs/pseudo_pairs_train.parquet otherwise.
         protocol: the name of a preset (`protocol list`), or a PATH.toml.
         name: the dataset's.
         samples_per_shard: targets in one tar.
         format: png or jpg, of the pictures.
         max_attempts: at one target, the first included.
         thresholds: a TOML file of limits for quality control, as `calibrate` writes it.
+        clip: folder or hub id of CLIP, for content consistency; not measured otherwise.
         limit: a rehearsal: makes so many targets, packs nothing, and tells what all would take;
             what it made is kept for the run.
         device: cpu, cuda, cuda:1; a GPU where there is one otherwise.
@@ -72,8 +74,9 @@ def main(
     for line in getattr(module, "warnings", lambda settings: [])(chosen.settings):
         print(line, file=sys.stderr)
     _teach(
-        layout, plan or layout.manifests / "pairs" / "pseudo_pairs_train.parquet", chosen, weights,
-        device, _How(name, samples_per_shard, format, max_attempts, thresholds, limit, overwrite),
+        layout, plan or (layout.manifests / "pairs" / "pseudo_pairs_train.parquet",), chosen,
+        weights, device,
+        _How(name, samples_per_shard, format, max_attempts, thresholds, clip, limit, overwrite),
     )  # fmt: skip
 
 
@@ -86,52 +89,57 @@ class _How:
     format: Literal["png", "jpg"]
     max_attempts: int
     thresholds: Path | None
+    clip: str | None
     limit: int | None
     overwrite: bool
 
 
 def _teach(
     layout: Layout,
-    plan: Path,
+    plans: tuple[Path, ...],
     protocol: Protocol,
     weights: Mapping[str, str],
     device: str,
     how: _How,
 ) -> None:
-    from toolkit.pairing.plan import plan_length, read_plan
+    from toolkit.pairing.plan import plan_length, read_plans
     from toolkit.stream.ranks import rank_and_world
     from toolkit.teachers.grading import load_limits
     from toolkit.teaching.attempts import Maker
+    from toolkit.teaching.clip import HOW_TO_GET, open_clip
     from toolkit.teaching.pack import Taught
     from toolkit.teaching.places import Places, datasets_of
     from toolkit.teaching.run import Job, teach
     from toolkit.teaching.stage import Stage
 
-    if not plan.exists():
-        raise UserError(f"there is no plan {plan}: python -m toolkit.pairs makes one")
-    if not plan_length(plan):
-        raise UserError(f"the plan {plan} is empty")
+    for plan in plans:
+        if not plan.exists():
+            raise UserError(f"there is no plan {plan}: python -m toolkit.pairs makes one")
+        if not plan_length(plan):
+            raise UserError(f"the plan {plan} is empty")
     limits = load_limits(how.thresholds)
     rank, world = rank_and_world()
-    with Places(layout, datasets_of(read_plan(plan))) as places:
-        seeds = places.check(read_plan(plan))
+    with Places(layout, datasets_of(read_plans(plans))) as places:
+        seeds = places.check(read_plans(plans))
         if odd := sorted(seeds - set(protocol.seeds)):
             print(
                 f"the plan has the seeds {', '.join(map(str, odd))}; the protocol {protocol.name} "
                 f"says {', '.join(map(str, protocol.seeds))}",
                 file=sys.stderr,
             )
+        clip = open_clip(how.clip, device)
         with _opened(protocol, weights, device) as teacher:
             description = {
                 "kind": "taught", "protocol": protocol.fields(), "protocol_sha256": protocol.sha256,
-                "teacher": dict(teacher.identity), "format": how.format,
+                "teacher": dict(teacher.identity), "clip": clip and dict(clip.identity),
+                "format": how.format,
                 "max_attempts": how.max_attempts, "samples_per_shard": how.samples_per_shard,
                 "thresholds": {cause: asdict(limit) for cause, limit in limits.items()},
             }  # fmt: skip
             source = Taught(Stage(layout, how.name), how.name, protocol.tag, protocol.sha256)
-            maker = Maker(places, protocol, teacher, limits, how.format, how.max_attempts)
+            maker = Maker(places, protocol, teacher, limits, how.format, how.max_attempts, clip)
             job = Job(
-                source, layout, description, plan, how.samples_per_shard, rank, world, how.limit,
+                source, layout, description, plans, how.samples_per_shard, rank, world, how.limit,
                 how.overwrite,
             )  # fmt: skip
             try:
@@ -139,6 +147,8 @@ def _teach(
             except KeyboardInterrupt:
                 raise KeyboardInterrupt("the same command goes on after the last picture") from None
     _print(job, summary)
+    if clip is None:
+        print(f"  CLIP's content consistency was not measured: {HOW_TO_GET}")
 
 
 def _opened(protocol: Protocol, weights: Mapping[str, str], device: str) -> Any:

@@ -38,6 +38,12 @@ def open_data(data: DataConfig, needs: Needs, layout: Layout) -> Data:
         for selection in selections
         if selection.num_dropped
     ]
+    notes += [
+        f"{selection.name}: its pictures were made by {len(selection.protocols)} protocols, "
+        f"{', '.join(selection.protocols)}: --where=\"protocol='…'\" takes those of one"
+        for selection in selections
+        if len(selection.protocols) > 1
+    ]
     main = selections[0]
     wanted = [*needs.roles, *(feature.role for feature in needs.features)]
     if lacking := [role for role in wanted if role not in main.roles]:

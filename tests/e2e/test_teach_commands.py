@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.conftest import ROOT, digests_of, words_of
 from tests.fork_server import fork_server
+from tests.studio import content
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import read_manifest
 
@@ -80,6 +82,12 @@ def test_pairs_teach_grade_manifest_however_it_is_made(words: list[str], studio:
     assert int(counted.stdout) == len(good)
     shutil.rmtree(studio.manifests / "targets" / "sidecars")
     expected = made(studio)
+    trained = fork_server().run(
+        "train.run",
+        ["--main=targets", "--mix=main:1", "--steps=2", "--batch_size=2", "--sample_every=0",
+         f"--runs={studio.shards.parent / 'runs'}", *words_of(studio)],
+    )  # fmt: skip
+    assert trained.returncode == 0, trained.stderr
 
     again = anew(studio)
     both, stage = (
@@ -107,6 +115,21 @@ def anew(layout: Layout) -> Layout:
     for folder in (layout.shards, layout.manifests):
         shutil.rmtree(folder / "targets")
     return layout
+
+
+def test_calibrate_in_a_process_of_its_own(tmp_path: Path) -> None:
+    lines = ["picture,content,style,label"]
+    for number in range(8):
+        one, other = (f"{name}{number}.png" for name in ("content", "style"))
+        for name, seed in ((one, number), (other, 50 + number)):
+            Image.fromarray(content(seed)).save(tmp_path / name)
+        lines += [f"{one},{one},{other},good", f"{other},{one},{other},leak"]
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    words = ["calibrate", f"--labels={tmp_path / 'labels.csv'}", f"--out={tmp_path / 'out.toml'}"]
+    done = fork_server().run("toolkit.teach", words)
+    assert done.returncode == 0, done.stderr
+    assert "precision 1.000, recall 1.000" in done.stdout
+    assert "[leak]" in (tmp_path / "out.toml").read_text()
 
 
 def test_sdxl_that_is_not_there_is_one_line(studio: Layout) -> None:

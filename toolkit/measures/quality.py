@@ -63,7 +63,8 @@ class Comparison:
     saturation_excess, clipping_excess, impulse_excess: shares beyond the larger of content's and
     style's. high_frequency_ratio, noise_ratio: times the larger of both.
     grid: strongest period, as a multiple of the larger of content's and style's. change: mean
-    difference of colours from the content's, in [0,1].
+    difference of colours from the content's, in [0,1]. clip_content: cosine of CLIP's embeddings of
+    picture and content, where somebody computed them.
     The others are the picture's own, see `Features`.
     """
 
@@ -81,6 +82,7 @@ class Comparison:
     impulse_excess: float
     grid: float
     change: float
+    clip_content: float | None = None
 
 
 def features(pixels: np.ndarray) -> Features:

@@ -35,8 +35,9 @@ from toolkit.store.tar_walk import TarRefused
 
 _TEXTS = (
     "split", "split_artist_disjoint", "style", "artist", "genre", "title", "caption", "licence",
-    "protocol",
+    "protocol", "parent", "grade", "extra",
 )  # fmt: skip
+_NUMBERS = {"attempt": int, "protocol_exact": bool, "weight": float}
 _LISTS = ("captions", "categories")
 _CHANGED = (
     "its manifest is sound, the tar is not the one it was written for: run the command that packed "
@@ -192,7 +193,6 @@ def _row(file: BinaryIO, sample: TarSample, dataset: str) -> dict[str, Any]:
         "sha256": digest,
         "phash": None if picture.grey is None else perceptual_hash(picture.grey),
         "members": members,
-        "weight": 1.0,
     }
 
 
@@ -210,7 +210,11 @@ def _columns(facts: dict[str, Any]) -> dict[str, Any]:
     """The columns that a sample's `.json` repeats; what was empty is not in it."""
     columns: dict[str, Any] = {name: facts.get(name) for name in _TEXTS}
     columns |= {name: facts.get(name, []) for name in (*_LISTS, "links")}
+    columns |= {"weight": 1.0, **{name: facts[name] for name in _NUMBERS if name in facts}}
     try:
+        for name, kind in _NUMBERS.items():
+            if not isinstance(columns.get(name), (kind, type(None))):
+                raise TypeError(f"{name} is {columns[name]!r}")
         columns["links"] = [asdict(Link(**link)) for link in columns["links"]]
         texts = [columns[name] for name in _TEXTS if columns[name] is not None]
         texts += [text for name in _LISTS for text in columns[name]]

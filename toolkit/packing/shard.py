@@ -104,7 +104,10 @@ def _pack_one(
         return {"key": key, "status": "failed", "cause": "unreadable", "error": reason}
     facts = columns_of(record, primary)
     members["txt"] = (facts["caption"] or "").encode()
-    members["json"] = to_json({"key": key, "dataset": dataset, **_plain(facts)}).encode()
+    told = {"key": key, "dataset": dataset, **_plain(facts)}
+    if record.attempt is not None:  # how it was made stays with it
+        told |= {"weight": record.weight, "extra": facts["extra"]}
+    members["json"] = to_json(told).encode()
     written = shard.write(key, members)
     return {
         **facts,

@@ -84,6 +84,12 @@ def write_lines(path: Path, planned: Iterable[Target]) -> None:
             file.write(json.dumps(facts, ensure_ascii=False) + "\n")
 
 
+def read_plans(paths: Sequence[Path]) -> Iterator[Target]:
+    """The targets of several plans, one plan after the other."""
+    for path in paths:
+        yield from read_plan(path)
+
+
 def read_plan(path: Path) -> Iterator[Target]:
     """The targets of a plan, .parquet or .jsonl, in its order, some thousand at a time in memory.
 

@@ -60,6 +60,7 @@ def compile_table(
     facts = {
         "dropped": raw.num_rows - kept.num_rows,
         "lacking": sorted(name for name in pc.unique(lost).to_pylist() if name is not None),
+        "protocols": sorted(p for p in pc.unique(main["protocol"]).to_pylist() if p is not None),
     }
     _write(kept, shards, facts, path)
 
@@ -125,7 +126,7 @@ def _main_sql(catalog: Catalog, dataset: str, condition: str) -> str:
              list_filter(pictures, lambda m: starts_with(m.ext, 'source.'))[1] AS source
       FROM chosen
     )
-    SELECT key, split, coalesce(caption, '') AS caption, style, artist,
+    SELECT key, split, protocol, coalesce(caption, '') AS caption, style, artist,
            coalesce(weight, 1)::FLOAT AS weight, width, height,
            dataset || '/' || shard || '.tar' AS path,
            target.offset AS target_offset, target.size AS target_size,

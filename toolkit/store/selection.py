@@ -27,7 +27,7 @@ from toolkit.store.compile import compile_table
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import to_json
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Selection:
     fingerprint: of the query and of the data it ran over; equal ones select equal bytes.
     num_dropped: samples left out because a linked sample is missing.
     lacking: the datasets that those were linked to.
+    protocols: the ways in which its pictures were made, where they were generated.
     file: the compiled table. layout: the data folders.
     """
 
@@ -52,6 +53,7 @@ class Selection:
     fingerprint: str
     num_dropped: int
     lacking: tuple[str, ...]
+    protocols: tuple[str, ...]
     file: Path
     layout: Layout
 
@@ -75,6 +77,7 @@ def open_selection(name: str, file: Path, layout: Layout, fingerprint: str) -> S
         fingerprint=fingerprint,
         num_dropped=facts["dropped"],
         lacking=tuple(facts["lacking"]),
+        protocols=tuple(facts["protocols"]),
         file=file,
         layout=layout,
     )

@@ -29,7 +29,7 @@ class Check:
     """
 
     cause: str
-    measure: Callable[[Comparison], float]
+    measure: Callable[[Comparison], float | None]
     is_high_bad: bool
     fair: float
     refused: float | None
@@ -73,6 +73,14 @@ CHECKS: tuple[Check, ...] = (
     Check("grid", lambda c: c.grid, True, 1.12, 1.2, _FIT),
     Check("blur", _sharpness, False, 3.0, 2.0, _FIT),
     Check("unchanged", _novelty, False, 1.0, None, _FIT),
+    Check(
+        "clip_content",
+        lambda c: c.clip_content,
+        False,
+        0.6,
+        None,
+        "a guess for ViT-L/14: calibrate",
+    ),
 )
 
 
@@ -111,7 +119,7 @@ def load_limits(path: Path | None) -> dict[str, Limits]:
 def measures_of(compared: Comparison) -> dict[str, float | None]:
     """The number that each check looks at, by cause; rounded, so that it can be stored."""
     found = {check.cause: check.measure(compared) for check in CHECKS}
-    return {cause: round(float(value), 5) for cause, value in found.items()}
+    return {cause: None if v is None else round(float(v), 5) for cause, v in found.items()}
 
 
 def grade(

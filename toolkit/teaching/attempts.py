@@ -13,6 +13,7 @@ from toolkit.store.images import PictureError, encode_jpeg, encode_png
 from toolkit.teachers.api import Request, teacher_module
 from toolkit.teachers.grading import Limits, Verdict, grade, measures_of
 from toolkit.teachers.protocol import Protocol
+from toolkit.teaching.clip import ClipContent
 from toolkit.teaching.fit import fitted
 from toolkit.teaching.places import Places
 from toolkit.teaching.stage import Attempt
@@ -31,6 +32,7 @@ class Maker:
         limits: of quality control.
         ext: png or jpg, of the pictures that are kept.
         max_attempts: at least 1.
+        clip: measures content consistency, where its weights are there.
     """
 
     def __init__(
@@ -41,9 +43,11 @@ class Maker:
         limits: Mapping[str, Limits],
         ext: Literal["png", "jpg"],
         max_attempts: int,
+        clip: ClipContent | None = None,
     ):
         self._places, self._protocol, self._teacher = places, protocol, teacher
         self._limits, self._ext, self._max_attempts = limits, ext, max_attempts
+        self._clip = clip
         self._gentler = teacher_module(protocol.teacher).gentler
         self._features: OrderedDict[Any, Features] = OrderedDict()
 
@@ -112,7 +116,12 @@ class Maker:
         of_content = self._remembered(key, content)
         key = ("style", target.style_dataset, target.style_key, height, width)
         of_style = self._remembered(key, fitted(style, height, width))
-        return measures_of(compare(features(pixels), of_content, of_style))
+        compared = compare(features(pixels), of_content, of_style)
+        if self._clip is not None:
+            place = target.content_dataset, target.content_key
+            value = self._clip.similarity(pixels, content, place)
+            compared = dataclasses.replace(compared, clip_content=value)
+        return measures_of(compared)
 
     def _remembered(self, key: Any, pixels: np.ndarray) -> Features:
         if key not in self._features:

@@ -81,6 +81,8 @@ def regrade(
     *,
     name: str = "targets",
     thresholds: Path | None = None,
+    clip: str | None = None,
+    device: str = "auto",
     shards: Path = Path("shards"),
     manifests: Path = Path("manifests"),
 ) -> None:
@@ -89,20 +91,25 @@ def regrade(
     Args:
         name: the dataset's; its samples are linked to contents and styles.
         thresholds: a TOML file of limits, as `calibrate` writes it.
+        clip: folder or hub id of CLIP, for content consistency; not measured otherwise.
+        device: of CLIP: cpu, cuda, cuda:1; a GPU where there is one otherwise.
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
     from toolkit.teachers.grading import load_limits
     from toolkit.teaching import regrade as work
+    from toolkit.teaching.clip import HOW_TO_GET, open_clip
 
     limits = load_limits(thresholds)
-    found = work.regrade(local_layout(shards, manifests), name, limits)
+    found = work.regrade(local_layout(shards, manifests), name, limits, open_clip(clip, device))
     grades = ", ".join(f"{grade} {count}" for grade, count in sorted(found.grades.items()))
     print(f"{name}: {grades or 'nothing to grade'}")
     for cause, count in sorted(found.causes.items()):
         print(f"  would be refused, {cause}: {count}")
     for cause, count in sorted(found.skipped.items()):
         print(f"  not graded, {cause}: {count}")
+    if clip is None:
+        print(f"  CLIP's content consistency was not measured: {HOW_TO_GET}")
     print(f"  in queries: \"{work.SIDECAR}.grade='A'\"")
 
 

@@ -131,10 +131,9 @@ def finish(
     layout: Layout,
     description: dict[str, Any],
     parts: Iterator[Part],
-    overwrite: bool,
 ) -> PackResult:
     """Writes what is missing beside the shards: the card, and the list of retries; removes surplus
-    shards of an earlier, longer plan."""
+    shards of an earlier, longer plan. Whoever calls it has looked whether the name is free."""
 
     def tasks() -> Iterator[Task]:
         for part in parts:
@@ -144,7 +143,7 @@ def finish(
             )
 
     result = write_dataset(
-        layout, source.dataset, description, tasks(), 1, Counter(), overwrite=overwrite
+        layout, source.dataset, description, tasks(), 1, Counter(), overwrite=True
     )
     _write_overrides(layout, source.dataset)
     return result

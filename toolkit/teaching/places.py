@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from toolkit.core.errors import UserError
-from toolkit.core.spool import Spool
+from toolkit.core.spool import SeenKeys, Spool
 from toolkit.pairing.plan import Target
 from toolkit.store.images import decode_rgb, picture_extension
 from toolkit.store.layout import Layout
@@ -39,12 +39,15 @@ class Places:
 
     def check(self, targets: Iterable[Target]) -> set[int]:
         """The seeds of the targets. Raises UserError for the first one whose content or style is
-        not there."""
+        not there, or that is planned twice."""
         seeds = set()
-        for target in targets:
-            seeds.add(target.seed)
-            self._place(target.content_dataset, target.content_key)
-            self._place(target.style_dataset, target.style_key)
+        with SeenKeys() as seen:
+            for target in targets:
+                seeds.add(target.seed)
+                if not seen.add(target.key):
+                    raise UserError(f"the plan names {target.key} twice: leave one out")
+                self._place(target.content_dataset, target.content_key)
+                self._place(target.style_dataset, target.style_key)
         return seeds
 
     def pixels(self, dataset: str, key: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Quality control of targets that are packed already: a sidecar of columns, shard by shard."""
 
+import dataclasses
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from toolkit.store.manifest import read_manifest
 from toolkit.store.samples import read_member
 from toolkit.store.sidecar import write_columns
 from toolkit.teachers.grading import Limits, grade, measures_of
+from toolkit.teaching.clip import ClipContent
 from toolkit.teaching.fit import fitted
 from toolkit.teaching.places import Places
 
@@ -33,7 +35,9 @@ class Graded:
     skipped: Counter[str] = field(default_factory=Counter)
 
 
-def regrade(layout: Layout, dataset: str, limits: Mapping[str, Limits]) -> Graded:
+def regrade(
+    layout: Layout, dataset: str, limits: Mapping[str, Limits], clip: ClipContent | None = None
+) -> Graded:
     """Grades every target of a dataset against its linked content and style, one shard at a time,
     and writes the sidecar `quality` beside the manifests: grade, weight, cause and every measure.
 
@@ -51,7 +55,7 @@ def regrade(layout: Layout, dataset: str, limits: Mapping[str, Limits]) -> Grade
         Places(layout, parents) as places,
         Progress(None, f"grade {dataset}", "targets") as progress,
     ):
-        looker = _Looker(layout, places)
+        looker = _Looker(layout, places, clip)
         for path in manifests:
             columns: dict[str, dict[str, Any]] = {}
             for row in _usable(read_manifest(path)):
@@ -83,8 +87,8 @@ def _columns(
 class _Looker:
     """Measures targets; remembers what it saw of contents and styles."""
 
-    def __init__(self, layout: Layout, places: Places):
-        self._layout, self._places = layout, places
+    def __init__(self, layout: Layout, places: Places, clip: ClipContent | None):
+        self._layout, self._places, self._clip = layout, places, clip
         self._features: OrderedDict[Any, Features] = OrderedDict()
 
     def measures(self, row: dict[str, Any]) -> dict[str, float | None]:
@@ -98,7 +102,13 @@ class _Looker:
         if min(height, width) < 64:
             raise PictureError("too_small", f"{width}×{height} pixels: takes 64 or more")
         content, style = (self._seen(links[role], height, width) for role in ("content", "style"))
-        return measures_of(compare(features(picture), content, style))
+        compared = compare(features(picture), content, style)
+        if self._clip is not None:
+            place = links["content"]
+            pixels = fitted(self._places.pixels(*place), height, width)
+            value = self._clip.similarity(picture, pixels, place)
+            compared = dataclasses.replace(compared, clip_content=value)
+        return measures_of(compared)
 
     def _seen(self, place: tuple[str, str], height: int, width: int) -> Features:
         key = (place, height, width)

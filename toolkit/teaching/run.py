@@ -22,7 +22,7 @@ from toolkit.core.files import held, make_folders, write_atomic
 from toolkit.core.progress import Progress
 from toolkit.packing.resume import finished_shard
 from toolkit.packing.write import PackResult
-from toolkit.pairing.plan import plan_length, read_plan
+from toolkit.pairing.plan import plan_length, read_plans
 from toolkit.store.keys import check_dataset_name
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import to_json
@@ -36,14 +36,14 @@ _FOLLOWS = ("name", "protocol_sha256")
 @dataclass(frozen=True)
 class Job:
     """What is to be made. source: the dataset and its stage; description: everything that decides
-    its bytes besides the plan; plan: its file; rank, world: this process among all that share the
-    work; limit: stop after so many targets, and pack nothing; overwrite: whether another dataset of
-    that name is replaced."""
+    its bytes besides the plan; plans: its files, in their order; rank, world: this process among
+    all that share the work; limit: stop after so many targets, and pack nothing; overwrite: whether
+    another dataset of that name is replaced."""
 
     source: Taught
     layout: Layout
     description: dict[str, Any]
-    plan: Path
+    plans: tuple[Path, ...]
     targets_per_shard: int
     rank: int = 0
     world: int = 1
@@ -84,7 +84,7 @@ def teach(job: Job, maker: Maker) -> Summary:
     _refuse_other_data(job)
     folders = (layout.shards / dataset, layout.manifests / dataset, stage.folder)
     make_folders(folders)
-    summary = Summary(num_planned=plan_length(job.plan))
+    summary = Summary(num_planned=sum(map(plan_length, job.plans)))
     with ExitStack() as stack:
         lock = stage.folder / f"process-{job.rank}.lock"
         lock.touch()
@@ -93,6 +93,7 @@ def teach(job: Job, maker: Maker) -> Summary:
         _refuse_other(job)
         for part in parts(job):
             if _is_packed(job, part):
+                stage.drop(part.index)  # a kill may have come between
                 summary.num_kept += sum(n % job.world == job.rank for n in part.numbers())
                 continue
             with _alone(job):
@@ -103,15 +104,13 @@ def teach(job: Job, maker: Maker) -> Summary:
             _pack(job, part)
         if all(_is_packed(job, part) for part in parts(job)):
             with _alone(job):
-                summary.packed = finish(
-                    job.source, layout, job.description, parts(job), job.overwrite
-                )
+                summary.packed = finish(job.source, layout, job.description, parts(job))
     return summary
 
 
 def parts(job: Job) -> Iterator[Part]:
     """The plan, a shard's targets at a time."""
-    targets, first = read_plan(job.plan), 0
+    targets, first = read_plans(job.plans), 0
     for index in itertools.count():
         chunk = list(itertools.islice(targets, job.targets_per_shard))
         if not chunk:

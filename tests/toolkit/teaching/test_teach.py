@@ -2,6 +2,7 @@
 shared; what quality control refuses; what other commands make of the targets."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,20 @@ from tests.studio import content
 from toolkit import pairs, teach
 from toolkit.store.images import decode_rgb
 from toolkit.store.layout import Layout
-from toolkit.store.manifest import read_manifest
+from toolkit.store.manifest import (
+    SHARD_SHA256,
+    manifest_metadata,
+    read_manifest,
+    write_manifest,
+)
 from toolkit.store.samples import SampleReader
 from toolkit.teachers import reinhard
 from toolkit.teachers.api import Made, Request
+from toolkit.teaching.clip import ClipContent
 from toolkit.teaching.commands import COMMANDS
+from train.config import DataConfig
+from train.data import open_data
+from train.methods.needs import Needs
 
 TEACH = ("--protocol=reinhard", "--samples_per_shard=4")
 GOOD = reinhard.open_teacher(reinhard.Settings(), {}, "cpu")
@@ -112,6 +122,19 @@ def test_a_longer_plan_makes_only_what_is_new(
     call(teach.main, *TEACH, f"--plan={plan}", "--name=whole", studio)
     whole = [(row["key"], row["sha256"]) for row in rows_of(studio, "whole")]
     assert whole == list(after.items())
+
+
+def test_several_plans_come_one_after_the_other(planned: Layout, call: Call) -> None:
+    other = planned.manifests / "other"
+    done = call(pairs.main, "--num_pairs=3", "--seeds=2", f"--out={other}", planned)
+    assert done.code == 0, done.err
+    plans = [
+        folder / "pseudo_pairs_train.parquet" for folder in (planned.manifests / "pairs", other)
+    ]
+    done = call(teach.main, *TEACH, f"--plan={plans[0]},{plans[1]}", planned)
+    assert "13 targets made" in done.out
+    seeds = [json.loads(row["extra"])["teacher"]["seed"] for row in rows_of(planned)]
+    assert seeds == [0] * 5 + [1] * 5 + [2] * 3
 
 
 def test_jsonl_is_as_good_a_plan(planned: Layout, call: Call) -> None:
@@ -270,6 +293,10 @@ def test_a_plan_of_what_is_not_packed_is_refused(
     plan.write_text('{"content_id": "000000000001", "style_id": "nobody", "seed": 0}\n')
     refused = call(teach.main, *TEACH, f"--plan={plan}", planned).refusal()
     assert "the plan names wikiart/nobody, which is not packed" in refused
+    line = '{"content_id": "000000000001", "style_id": "painting-1"}\n'
+    plan.write_text(2 * line)
+    refused = call(teach.main, *TEACH, f"--plan={plan}", planned).refusal()
+    assert "000000000001_painting-1_seed0 twice" in refused
     plan.write_text('{"content_id": "1"}\n')
     assert "line 1" in call(teach.main, *TEACH, f"--plan={plan}", planned).refusal()
     plan.write_text("")
@@ -363,3 +390,56 @@ def test_protocols_are_listed_shown_and_compared(call: Call) -> None:
     assert [line.split() for line in lines[1:]] == [
         ["strength", "0.45", "0.4"], ["guidance_scale", "3.8", "3.5"],
     ]  # fmt: skip
+
+
+def test_clip_measures_where_its_weights_are(planned: Layout, call: Call, tmp_path: Path) -> None:
+    """A content is all like itself; what is not measured is null, and said."""
+    from tests.twins import clip
+
+    done = call(teach.main, *TEACH, "--limit=1", "--name=without", planned)
+    assert "CLIP's content consistency was not measured: --clip=DIR" in done.out
+    weights = clip(tmp_path / "clip")
+    done = call(teach.main, *TEACH, f"--clip={weights}", planned)
+    assert done.code == 0, done.err
+    assert "was not measured" not in done.out
+    for row in rows_of(planned):
+        assert -1 <= json.loads(row["extra"])["quality"]["measures"]["clip_content"] <= 1
+    one = ClipContent(str(weights), "cpu")
+    assert one.similarity(content(1), content(1), ("content", "1")) == pytest.approx(1, abs=1e-5)
+    card = json.loads(planned.card("targets").read_text())
+    assert card["made_by"]["clip"]["encoder"] == "clip_image"
+    refused = call(teach.main, *TEACH, planned).refusal()
+    assert "clip was {" in refused
+
+
+def test_lost_manifests_come_back_and_nothing_is_made_again(planned: Layout, call: Call) -> None:
+    from toolkit import verify
+
+    call(teach.main, *TEACH, planned)
+    before, rows = digests_of(planned), rows_of(planned)
+    shutil.rmtree(planned.manifests / "targets")
+    assert call(verify.main, "--repair_manifest", "targets", planned).code == 0
+    assert [{**row, "source_id": None} for row in rows_of(planned)] == [
+        {**row, "source_id": None} for row in rows
+    ]
+    done = call(teach.main, *TEACH, planned)
+    assert "0 targets made" in done.out
+    assert digests_of(planned) == before
+
+
+def test_training_tells_of_two_protocols(planned: Layout, call: Call) -> None:
+    """Both in one dataset, as another program may have put them there."""
+    from toolkit.store.selection import select
+
+    call(teach.main, *TEACH, planned)
+    path = planned.manifests_of("targets")[0]
+    rows = read_manifest(path)
+    meta = manifest_metadata(path)
+    rows[0]["protocol"] = "other-1:00000000"
+    write_manifest(path, rows, "f", meta[SHARD_SHA256].decode())
+    found = select("main", "targets", "true", planned)
+    assert [name.split("-")[0] for name in found.protocols] == ["other", "reinhard"]
+    opened = open_data(DataConfig(mix="main:1", main="targets"), Needs(("target",), 32), planned)
+    assert any("made by 2 protocols, other-1:00000000" in note for note in opened.notes)
+    where = f"protocol = '{rows[1]['protocol']}'"
+    assert len(select("main", "targets", where, planned).protocols) == 1
