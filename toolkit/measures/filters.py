@@ -23,11 +23,15 @@ def gaussian(plane: np.ndarray, sigma_px: float) -> np.ndarray:
 
 def gradient_magnitude(plane: np.ndarray) -> np.ndarray:
     """Magnitude of Sobel's gradients of float32 [H,W], divided by 8: levels per pixel."""
-    padded = np.pad(plane, 1, mode="edge")
-    rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
+    padded = _padded(plane, 1)
+    middle, rows = padded[1:-1], padded[:-2] + padded[2:]
+    rows += middle
+    rows += middle
     across = rows[:, 2:] - rows[:, :-2]
     differences = padded[2:] - padded[:-2]
-    down = differences[:, :-2] + 2 * differences[:, 1:-1] + differences[:, 2:]
+    down = differences[:, :-2] + differences[:, 2:]
+    down += differences[:, 1:-1]
+    down += differences[:, 1:-1]
     across *= across
     down *= down
     across += down
@@ -52,7 +56,7 @@ def median_of_nine(plane: np.ndarray) -> np.ndarray:
     of the lowest, middle and highest ones the highest, middle and lowest have the median among
     them.
     """
-    padded = np.pad(plane, 1, mode="edge")
+    padded = _padded(plane, 1)
     low, middle, high = _sorted(padded[:-2], padded[1:-1], padded[2:])
     lowest = np.maximum(np.maximum(low[:, :-2], low[:, 1:-1]), low[:, 2:])
     highest = np.minimum(np.minimum(high[:, :-2], high[:, 1:-1]), high[:, 2:])
@@ -77,9 +81,22 @@ def _middle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
 def _separable(plane: np.ndarray, taps: np.ndarray) -> np.ndarray:
     """Symmetric taps along both axes, as sums of whole shifted planes."""
     reach = len(taps) // 2
-    padded = np.pad(plane, reach, mode="edge")
+    padded = _padded(plane, reach)
     rows = _along(padded, taps, reach, plane.shape[0], axis=0)
     return _along(rows, taps, reach, plane.shape[1], axis=1)
+
+
+def _padded(plane: np.ndarray, reach: int) -> np.ndarray:
+    """As np.pad in the mode "edge", in a third of the time."""
+    height, width = plane.shape
+    found = np.empty((height + 2 * reach, width + 2 * reach), plane.dtype)
+    inside = found[reach : reach + height]
+    inside[:, reach : reach + width] = plane
+    inside[:, :reach] = plane[:, :1]
+    inside[:, reach + width :] = plane[:, -1:]
+    found[:reach] = inside[:1]
+    found[reach + height :] = inside[-1:]
+    return found
 
 
 def _along(padded: np.ndarray, taps: np.ndarray, reach: int, size: int, axis: int) -> np.ndarray:

@@ -7,9 +7,11 @@ All of it works on luma of 8 bits. Structure at 4 pixels is taken from the pictu
 times, where it is the structure at 1 pixel: a sixteenth of the work.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from toolkit.measures.filters import (
     gaussian,
@@ -91,9 +93,10 @@ def features(pixels: np.ndarray) -> Features:
         raise ValueError(f"expected uint8 [H,W,3], not {pixels.dtype} {list(pixels.shape)}")
     if min(pixels.shape[:2]) < 64:
         raise ValueError(f"expected at least 64 × 64 pixels, not {pixels.shape[:2]}")
+    image = Image.fromarray(pixels)
     luma = grey(pixels)
     plane = luma.astype(np.float32)
-    levels = np.bincount(luma.ravel(), minlength=256)
+    levels = np.array(Image.fromarray(luma).histogram())
     total = np.cumsum(levels) / luma.size
     mean = levels @ np.arange(256) / luma.size
     deviation = np.sqrt(levels @ (np.arange(256) - mean) ** 2 / luma.size)
@@ -111,8 +114,8 @@ def features(pixels: np.ndarray) -> Features:
         high_frequency=_high_frequency(plane),
         noise=_noise(luma),
         impulses=_impulses(luma),
-        grid=max(_grid(plane - blurred, period) for period in PERIODS_PX),
-        colours=_colours(pixels),
+        grid=_grid(plane - blurred),
+        colours=np.asarray(image.reduce(8), np.float32) / np.float32(255),
     )
 
 
@@ -162,15 +165,23 @@ def _high_frequency(plane: np.ndarray) -> float:
     """Share of the power above a quarter of a cycle a pixel, under a Hann window."""
     from scipy.fft import rfft2
 
-    height, width = plane.shape
+    window, counts, outside = _frequencies(*plane.shape)
+    spectrum = rfft2((plane - plane.mean()) * window)
+    power = spectrum.real**2
+    power += spectrum.imag**2
+    total = float(np.vdot(power, counts))
+    return float(np.vdot(power, outside)) / total if total > 1e-6 else 0.0
+
+
+@functools.lru_cache(maxsize=4)
+def _frequencies(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The window; how often each of rfft2's numbers counts, since it leaves mirror images out; and
+    the same above a quarter of a cycle a pixel."""
     window = np.hanning(height)[:, None] * np.hanning(width)[None]
-    spectrum = rfft2((plane - plane.mean()) * window.astype(np.float32))
-    power = spectrum.real**2 + spectrum.imag**2
-    power[:, 1 : (width + 1) // 2] *= 2  # those whose mirror image rfft2 leaves out
+    counts = np.ones((height, width // 2 + 1), np.float32)
+    counts[:, 1 : (width + 1) // 2] = 2
     rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
-    outside = rows**2 + columns**2 > 0.0625
-    total = float(power.sum())
-    return float(power[outside].sum()) / total if total > 1e-6 else 0.0
+    return window.astype(np.float32), counts, counts * (rows**2 + columns**2 > 0.0625)
 
 
 def _noise(luma: np.ndarray) -> float:
@@ -187,17 +198,13 @@ def _impulses(luma: np.ndarray) -> float:
     return float((np.maximum(luma, median) - np.minimum(luma, median) > 60).mean())
 
 
-def _grid(residual: np.ndarray, period: int) -> float:
+def _grid(residual: np.ndarray) -> float:
     """Strongest against usual phase of the gradients of a picture less its blurred self, over both
-    axes: seams of a grid stand at one phase."""
+    axes and all periods: seams of a grid stand at one phase."""
     found = []
     for axis in (0, 1):
         steps = np.abs(np.diff(residual, axis=axis)).mean(axis=1 - axis)
-        cut = steps[: len(steps) // period * period].reshape(-1, period).mean(0)
-        found.append(float(cut.max() / (np.median(cut) + 1e-6)))
+        for period in PERIODS_PX:
+            cut = steps[: len(steps) // period * period].reshape(-1, period).mean(0)
+            found.append(float(cut.max() / (np.median(cut) + 1e-6)))
     return max(found)
-
-
-def _colours(pixels: np.ndarray) -> np.ndarray:
-    planes = [shrink(pixels[..., channel], 8) for channel in range(3)]
-    return np.stack(planes, -1) / np.float32(255)

@@ -62,7 +62,7 @@ _FIT = "bench/quality.py"
 CHECKS: tuple[Check, ...] = (
     Check("black", lambda c: c.high, False, 0.32, 0.05, "cleanvision: darkness at 0.32"),
     Check("constant", lambda c: min(c.contrast / 0.06, c.deviation / 0.02), False, 1.5, 1.0, _FIT),
-    Check("saturated", lambda c: c.saturation_excess, True, 0.10, 0.20, _FIT),
+    Check("saturated", lambda c: c.saturation_excess, True, 0.10, 0.15, _FIT),
     Check("clipped", lambda c: c.clipping_excess, True, 0.30, None, _FIT),
     Check("structure", lambda c: c.structure_coarse, False, 0.70, 0.35, _FIT),
     Check("detail", lambda c: c.structure_fine, False, 0.40, None, _FIT),
