@@ -1,5 +1,6 @@
 """The papers are true: commands run, files exist, columns are explained."""
 
+import functools
 import itertools
 import os
 import re
@@ -100,15 +101,20 @@ def test_the_python_of_the_readme_runs(workplace: Path) -> None:
     assert (" ".join(shape), position) == ("torch.Size([8, 3, 256, 256])", "800")
 
 
+@functools.cache
+def help_of(*words: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", *words, "--help"],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    ).stdout  # fmt: skip
+
+
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_flag_of_the_readme_is_known(line: str) -> None:
     args = shlex.split(line)[2:]
     words = list(itertools.takewhile(lambda word: re.fullmatch(r"[a-z]+", word), args[1:]))
     depth = len(words[:2]) if args[0] == "toolkit.teach" else int(args[0] == "toolkit.inspect")
-    known = subprocess.run(
-        [sys.executable, "-m", *args[: 1 + depth], "--help"],
-        capture_output=True, text=True, check=True, cwd=ROOT,
-    ).stdout  # fmt: skip
+    known = help_of(*args[: 1 + depth])
     for arg in args[1:]:
         flag = re.match(r"--([a-z_.]+)", arg)
         if flag:

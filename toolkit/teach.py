@@ -30,6 +30,7 @@ def main(
     samples_per_shard: int = 1000,
     format: Literal["png", "jpg"] = "png",
     max_attempts: int = 5,
+    batch_size: int = 1,
     thresholds: Path | None = None,
     clip: str | None = None,
     limit: int | None = None,
@@ -53,6 +54,8 @@ def main(
         samples_per_shard: targets in one tar.
         format: png or jpg, of the pictures.
         max_attempts: at one target, the first included.
+        batch_size: first attempts that are made together; faster on a GPU with room, and not the
+            same to the last bit.
         thresholds: a TOML file of limits for quality control, as `calibrate` writes it.
         clip: folder or hub id of CLIP, for content consistency; not measured otherwise.
         limit: a rehearsal: makes so many targets, packs nothing, and tells what all would take;
@@ -63,6 +66,7 @@ def main(
         manifests: folder of the manifests.
     """
     at_least(1, samples_per_shard=samples_per_shard, max_attempts=max_attempts)
+    at_least(1, batch_size=batch_size)
     at_least(1, limit=1 if limit is None else limit)
     layout = local_layout(shards, manifests)
     weights, changes = _options(options)
@@ -76,7 +80,10 @@ def main(
     _teach(
         layout, plan or (layout.manifests / "pairs" / "pseudo_pairs_train.parquet",), chosen,
         weights, device,
-        _How(name, samples_per_shard, format, max_attempts, thresholds, clip, limit, overwrite),
+        _How(
+            name, samples_per_shard, format, max_attempts, batch_size, thresholds, clip, limit,
+            overwrite,
+        ),
     )  # fmt: skip
 
 
@@ -88,6 +95,7 @@ class _How:
     samples_per_shard: int
     format: Literal["png", "jpg"]
     max_attempts: int
+    batch_size: int
     thresholds: Path | None
     clip: str | None
     limit: int | None
@@ -133,14 +141,15 @@ def _teach(
                 "kind": "taught", "protocol": protocol.fields(), "protocol_sha256": protocol.sha256,
                 "teacher": dict(teacher.identity), "clip": clip and dict(clip.identity),
                 "format": how.format,
-                "max_attempts": how.max_attempts, "samples_per_shard": how.samples_per_shard,
+                "max_attempts": how.max_attempts, "batch_size": how.batch_size,
+                "samples_per_shard": how.samples_per_shard,
                 "thresholds": {cause: asdict(limit) for cause, limit in limits.items()},
             }  # fmt: skip
             source = Taught(Stage(layout, how.name), how.name, protocol.tag, protocol.sha256)
             maker = Maker(places, protocol, teacher, limits, how.format, how.max_attempts, clip)
             job = Job(
-                source, layout, description, plans, how.samples_per_shard, rank, world, how.limit,
-                how.overwrite,
+                source, layout, description, plans, how.samples_per_shard, how.batch_size, rank,
+                world, how.limit, how.overwrite,
             )  # fmt: skip
             try:
                 summary = teach(job, maker)

@@ -8,7 +8,7 @@ sides of its pictures are multiples of.
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,6 +50,10 @@ class Teacher(Protocol):
 
     def make(self, request: Request, settings: Any) -> Made:
         """One picture. settings: of the teacher's own class."""
+        ...
+
+    def make_many(self, requests: Sequence[Request], settings: Any) -> list[Made]:
+        """Several at once, which may differ from those made alone in the last bits."""
         ...
 
 

@@ -52,3 +52,6 @@ class _Reinhard:
         seed = key64("teacher", request.style_id, request.prompt, request.seed) >> 1
         pixels = statistics.transfer(request.content, request.style, seed, settings)
         return Made(pixels)
+
+    def make_many(self, requests: Sequence[Request], settings: Settings) -> list[Made]:
+        return [self.make(request, settings) for request in requests]

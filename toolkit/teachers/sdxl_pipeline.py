@@ -6,12 +6,13 @@ it becomes bytes.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from diffusers import StableDiffusionXLImg2ImgPipeline
 
 from toolkit.core.errors import UserError
 from toolkit.encoders.loading import Pretrained, load, quiet, weights_hash
@@ -27,14 +28,12 @@ _REMEMBERED = 256
 
 def open_pipeline(settings: Settings, weights: Mapping[str, str], device: str) -> "SdxlTeacher":
     """Loads the pipeline and the adapter. Raises UserError where a part cannot be loaded."""
-    from diffusers import StableDiffusionXLImg2ImgPipeline
-
     if unknown := [part for part in weights if part not in ("base", "ip_adapter")]:
         raise UserError(f"--weights.{unknown[0]}: the parts are base and ip_adapter")
     dtype = _DTYPES[settings.precision]
     half = {"variant": "fp16"} if _has_half(weights["base"]) and dtype != torch.float32 else {}
     pipeline = load(
-        StableDiffusionXLImg2ImgPipeline.from_pretrained, weights["base"], _BASE,
+        _Pipeline.from_pretrained, weights["base"], _BASE,
         flag="--weights.base", torch_dtype=dtype, add_watermarker=False, **half,
     )  # fmt: skip
     pipeline.scheduler = _scheduler(settings.sampler, pipeline.scheduler.config)
@@ -67,13 +66,27 @@ class SdxlTeacher:
         self._styles: OrderedDict[Any, Any] = OrderedDict()
         self._prompts: OrderedDict[Any, Any] = OrderedDict()
 
-    @torch.no_grad()
     def make(self, request: Request, settings: Settings) -> Made:
         """One picture, of the content's size, which is to be a multiple of 8. Raises ValueError."""
-        if any(side % 8 for side in request.content.shape[:2]):
-            raise ValueError(f"sides must be multiples of 8, not {request.content.shape[:2]}")
+        (made,) = self.make_many([request], settings)
+        return made
+
+    @torch.no_grad()
+    def make_many(self, requests: Sequence[Request], settings: Settings) -> list[Made]:
+        """Pictures of one size, walked together and decoded one by one."""
+        shapes = {request.content.shape[:2] for request in requests}
+        if len(shapes) != 1 or any(side % 8 for shape in shapes for side in shape):
+            raise ValueError(f"sides must be multiples of 8, the same for all, not {shapes}")
         self._use(settings.precision)
-        pipeline, guided = self._pipeline, settings.guidance_scale > 1
+        self._pipeline.set_ip_adapter_scale(_scales(settings))
+        with quiet():
+            embedded = [self._embedded(request, settings) for request in requests]
+            latents = self._walked(requests, settings, embedded)
+            return [self._decoded(one[None], settings.vae_precision) for one in latents]
+
+    def _embedded(self, request: Request, settings: Settings) -> tuple[Any, dict[str, Any]]:
+        """The style and the caption, as the pipeline takes them."""
+        guided = settings.guidance_scale > 1
         style = _remembered(
             self._styles, (request.style_id, settings.style_fit, guided, self._precision),
             lambda: self._embed_style(request.style, settings.style_fit, guided),
@@ -82,26 +95,32 @@ class SdxlTeacher:
             self._prompts, (request.prompt, settings.negative_prompt, guided, self._precision),
             lambda: self._embed_prompt(request.prompt, settings.negative_prompt, guided),
         )  # fmt: skip
-        pipeline.set_ip_adapter_scale(_scales(settings))
-        with quiet():
-            latents = self._walked(request, settings, prompt, style)
-        return self._decoded(latents, settings.vae_precision)
+        return style, prompt
 
     def _walked(
-        self, request: Request, settings: Settings, prompt: dict[str, Any], style: Any
+        self,
+        requests: Sequence[Request],
+        settings: Settings,
+        embedded: Sequence[tuple[Any, dict[str, Any]]],
     ) -> torch.Tensor:
         """The pipeline's own loop, to latents."""
+        names = embedded[0][1]
+        prompts = {
+            name: None if names[name] is None else torch.cat([one[1][name] for one in embedded])
+            for name in names
+        }
+        styles = [_joined(several) for several in zip(*(one[0] for one in embedded), strict=True)]
         latents: torch.Tensor = self._pipeline(
-            **prompt,
-            image=_signed(request.content)[None],
-            ip_adapter_image_embeds=style,
+            **prompts,
+            image=torch.stack([_signed(request.content) for request in requests]),
+            ip_adapter_image_embeds=styles,
             strength=settings.strength,
             num_inference_steps=settings.steps,
             guidance_scale=settings.guidance_scale,
             original_size=_square(settings.original_size),
             target_size=_square(settings.target_size),
             # on the CPU, whose numbers are the same whatever card there is
-            generator=torch.Generator("cpu").manual_seed(request.seed),
+            generator=[torch.Generator("cpu").manual_seed(r.seed) for r in requests],
             output_type="latent",
         ).images
         return latents
@@ -149,6 +168,25 @@ class SdxlTeacher:
             num_images_per_prompt=1, do_classifier_free_guidance=guided,
         )  # fmt: skip
         return dict(zip(names, found, strict=True))
+
+
+class _Pipeline(StableDiffusionXLImg2ImgPipeline):
+    """Takes embeddings of styles as they are: diffusers' own repeats what it is given for every
+    picture of a batch, so that all would have one style."""
+
+    def prepare_ip_adapter_image_embeds(
+        self, images: Any, embeds: Any, device: Any, count: int, guided: bool
+    ) -> Any:
+        if embeds is None:
+            own: Any = super()
+            return own.prepare_ip_adapter_image_embeds(images, None, device, count, guided)
+        return [one.to(device) for one in embeds]
+
+
+def _joined(embeds: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Embeddings of several pictures, each [1 or 2,…] with what guidance leads away from first."""
+    halves = zip(*(one.chunk(len(one)) for one in embeds), strict=True)
+    return torch.cat([torch.cat(half) for half in halves])
 
 
 def _scheduler(sampler: str, config: Any) -> Any:

@@ -10,8 +10,8 @@ import numpy as np
 from toolkit.measures.quality import Features, compare, features
 from toolkit.pairing.plan import Target
 from toolkit.store.images import PictureError, encode_jpeg, encode_png
-from toolkit.teachers.api import Request, teacher_module
-from toolkit.teachers.grading import Limits, Verdict, grade, measures_of
+from toolkit.teachers.api import Made, Request, teacher_module
+from toolkit.teachers.grading import Limits, grade, measures_of
 from toolkit.teachers.protocol import Protocol
 from toolkit.teaching.clip import ClipContent
 from toolkit.teaching.fit import fitted
@@ -51,6 +51,21 @@ class Maker:
         self._gentler = teacher_module(protocol.teacher).gentler
         self._features: OrderedDict[Any, Features] = OrderedDict()
 
+    def first(self, targets: Sequence[Target]) -> list[tuple[Attempt, bytes]]:
+        """The first attempts at several targets, made together where the teacher can."""
+        found: dict[int, tuple[Attempt, bytes]] = {}
+        requests: dict[int, Request] = {}
+        for number, target in enumerate(targets):
+            try:
+                requests[number] = self._request(target)
+            except PictureError as error:
+                found[number] = self._unreadable(error)
+        settings = self._protocol.settings
+        made = self._teacher.make_many(list(requests.values()), settings) if requests else []
+        for (number, request), one in zip(requests.items(), made, strict=True):
+            found[number] = self._judged(targets[number], request, one, settings, [])[:2]
+        return [found[number] for number in range(len(targets))]
+
     def attempts(
         self, target: Target, before: Sequence[Attempt] = ()
     ) -> Iterator[tuple[Attempt, bytes]]:
@@ -61,65 +76,69 @@ class Maker:
         one is not there.
         """
         try:
-            content = self._places.pixels(target.content_dataset, target.content_key)
-            style = self._places.pixels(target.style_dataset, target.style_key)
-            if not self._protocol.size and min(content.shape[:2]) < 64:
-                raise PictureError("too_small", "the content has less than 64 pixels a side")
+            request = self._request(target)
         except PictureError as error:
-            causes, notes = (error.cause,), (str(error),)
-            asked = dataclasses.asdict(self._protocol.settings)
-            yield Attempt(1, asked, "R", causes, (), 0.0, {}, notes, True, ""), b""
+            yield self._unreadable(error)
             return
-        height, width = (self._protocol.size or side for side in content.shape[:2])
-        content = fitted(content, height, width, self._protocol.content_fit)
         history = [attempt.causes for attempt in before]
         settings = self._next(history) if history else self._protocol.settings
         while settings is not None:
-            request = Request(content, style, f"{target.style_dataset}/{target.style_key}",
-                              target.prompt or "", target.seed)  # fmt: skip
             made = self._teacher.make(request, settings)
-            measures = self._measures(made.pixels, content, style, target) if made.is_finite else {}
-            verdict = grade(measures, made.is_finite, self._limits)
-            history.append(verdict.causes)
-            following = None if verdict.grade != "R" else self._next(history)
-            yield (
-                self._attempt(len(history), settings, verdict, measures, made.notes, following),
-                self._encoded(made.pixels) if verdict.grade != "R" else b"",
-            )
-            settings = following
+            attempt, data, settings = self._judged(target, request, made, settings, history)
+            history.append(attempt.causes)
+            yield attempt, data
+
+    def _request(self, target: Target) -> Request:
+        """Raises PictureError where a picture cannot be used, UserError where it is not there."""
+        content = self._places.pixels(target.content_dataset, target.content_key)
+        style = self._places.pixels(target.style_dataset, target.style_key)
+        if not self._protocol.size and min(content.shape[:2]) < 64:
+            raise PictureError("too_small", "the content has less than 64 pixels a side")
+        height, width = (self._protocol.size or side for side in content.shape[:2])
+        content = fitted(content, height, width, self._protocol.content_fit)
+        style_id = f"{target.style_dataset}/{target.style_key}"
+        return Request(content, style, style_id, target.prompt or "", target.seed)
+
+    def _unreadable(self, error: PictureError) -> tuple[Attempt, bytes]:
+        asked = dataclasses.asdict(self._protocol.settings)
+        return Attempt(1, asked, "R", (error.cause,), (), 0.0, {}, (str(error),), True, ""), b""
+
+    def _judged(
+        self,
+        target: Target,
+        request: Request,
+        made: Made,
+        settings: Any,
+        history: Sequence[Sequence[str]],
+    ) -> tuple[Attempt, bytes, Any]:
+        """An attempt, its picture's bytes, and the settings of the next one, if there is one."""
+        measures = self._measures(made.pixels, request, target) if made.is_finite else {}
+        verdict = grade(measures, made.is_finite, self._limits)
+        is_refused = verdict.grade == "R"
+        following = self._next([*history, verdict.causes]) if is_refused else None
+        attempt = Attempt(
+            len(history) + 1, dataclasses.asdict(settings), verdict.grade, verdict.causes,
+            verdict.doubts, verdict.weight, measures, made.notes, following is None,
+            "" if is_refused else self._ext,
+        )  # fmt: skip
+        return attempt, b"" if is_refused else self._encoded(made.pixels), following
 
     def _next(self, history: Sequence[Sequence[str]]) -> Any:
         if len(history) >= self._max_attempts:
             return None
         return self._gentler(self._protocol.settings, history)
 
-    def _attempt(
-        self,
-        number: int,
-        settings: Any,
-        verdict: Verdict,
-        measures: dict[str, float | None],
-        notes: tuple[str, ...],
-        following: Any,
-    ) -> Attempt:
-        return Attempt(
-            number, dataclasses.asdict(settings), verdict.grade, verdict.causes, verdict.doubts,
-            verdict.weight, measures, notes, following is None,
-            self._ext if verdict.grade != "R" else "",
-        )  # fmt: skip
-
     def _measures(
-        self, pixels: np.ndarray, content: np.ndarray, style: np.ndarray, target: Target
+        self, pixels: np.ndarray, request: Request, target: Target
     ) -> dict[str, float | None]:
         height, width = pixels.shape[:2]
-        key: tuple[Any, ...] = ("content", target.content_dataset, target.content_key)
-        of_content = self._remembered(key, content)
-        key = ("style", target.style_dataset, target.style_key, height, width)
-        of_style = self._remembered(key, fitted(style, height, width))
+        place = target.content_dataset, target.content_key
+        of_content = self._remembered(("content", *place), request.content)
+        key = ("style", request.style_id, height, width)
+        of_style = self._remembered(key, fitted(request.style, height, width))
         compared = compare(features(pixels), of_content, of_style)
         if self._clip is not None:
-            place = target.content_dataset, target.content_key
-            value = self._clip.similarity(pixels, content, place)
+            value = self._clip.similarity(pixels, request.content, place)
             compared = dataclasses.replace(compared, clip_content=value)
         return measures_of(compared)
 

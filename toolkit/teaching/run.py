@@ -1,8 +1,8 @@
 """Makes the pictures of a plan: this process's share, one by one; packs each shard that is whole.
 
-Target number n of the plan belongs to process n modulo their number. A picture is staged as soon as
-it is made, and whoever finishes the last one of a shard packs it: so neither an interruption nor
-the number of processes changes a byte of what comes out.
+Target number n of the plan belongs to process n modulo their number; with batches, batch n does. A
+picture is staged as soon as it is made, and whoever finishes the last one of a shard packs it: so
+neither an interruption nor the number of processes changes a byte of what comes out.
 """
 
 import fcntl
@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +22,14 @@ from toolkit.core.files import held, make_folders, write_atomic
 from toolkit.core.progress import Progress
 from toolkit.packing.resume import finished_shard
 from toolkit.packing.write import PackResult
-from toolkit.pairing.plan import plan_length, read_plans
+from toolkit.pairing.plan import Target, plan_length, read_plans
 from toolkit.store.keys import check_dataset_name
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import to_json
 from toolkit.teaching.attempts import Maker
 from toolkit.teaching.pack import Part, Taught, finish, identity_of, pack_part
 from toolkit.teaching.recover import recover
+from toolkit.teaching.stage import Attempt
 
 _FOLLOWS = ("name", "protocol_sha256")
 
@@ -36,15 +37,16 @@ _FOLLOWS = ("name", "protocol_sha256")
 @dataclass(frozen=True)
 class Job:
     """What is to be made. source: the dataset and its stage; description: everything that decides
-    its bytes besides the plan; plans: its files, in their order; rank, world: this process among
-    all that share the work; limit: stop after so many targets, and pack nothing; overwrite: whether
-    another dataset of that name is replaced."""
+    its bytes besides the plan; plans: its files, in their order; batch_size: first attempts that
+    are made together; rank, world: this process among all that share the work; limit: stop after so
+    many targets, and pack nothing; overwrite: whether another dataset of that name is replaced."""
 
     source: Taught
     layout: Layout
     description: dict[str, Any]
     plans: tuple[Path, ...]
     targets_per_shard: int
+    batch_size: int = 1
     rank: int = 0
     world: int = 1
     limit: int | None = None
@@ -94,15 +96,16 @@ def teach(job: Job, maker: Maker) -> Summary:
         for part in parts(job):
             if _is_packed(job, part):
                 stage.drop(part.index)  # a kill may have come between
-                summary.num_kept += sum(n % job.world == job.rank for n in part.numbers())
+                summary.num_kept += sum(map(len, blocks(job, part)))
                 continue
             with _alone(job):
                 recover(layout, dataset, part, stage)
             _make(job, part, maker, summary)
-            if job.limit is not None and summary.num_made + summary.num_kept >= job.limit:
-                return summary
-            _pack(job, part)
-        if all(_is_packed(job, part) for part in parts(job)):
+            if job.limit is None:
+                _pack(job, part)
+            elif summary.num_made + summary.num_kept >= job.limit:
+                break
+        if job.limit is None and all(_is_packed(job, part) for part in parts(job)):
             with _alone(job):
                 summary.packed = finish(job.source, layout, job.description, parts(job))
     return summary
@@ -122,26 +125,60 @@ def parts(job: Job) -> Iterator[Part]:
 def _make(job: Job, part: Part, maker: Maker, summary: Summary) -> None:
     """Makes this process's share of a part."""
     stage, limit = job.source.stage, job.limit
-    mine = [n for n in part.numbers() if n % job.world == job.rank]
-    with Progress(len(mine), f"teach {job.source.dataset} {part.index}", "targets") as progress:
-        for number in mine:
-            if limit is not None and summary.num_made + summary.num_kept >= limit:
-                return
-            target = part.targets[number - part.first]
-            before = stage.attempts(part.index, target)
-            if before and before[-1].is_last:
-                summary.num_kept += 1
-                progress.advance()
-                continue
+    mine = list(blocks(job, part))
+    count = sum(map(len, mine))
+    with Progress(count, f"teach {job.source.dataset} {part.index}", "targets") as progress:
+        for block in mine:
             start = time.monotonic()
-            for attempt, data in maker.attempts(target, before):
-                stage.add(part.index, target, attempt, data)
-                summary.causes.update(attempt.causes)
-                summary.retries += attempt.number > 1
-            summary.num_made += 1
-            summary.grades[attempt.grade] += 1
+            before = [stage.attempts(part.index, target) for target in block]
+            was_there = [bool(attempts) and attempts[-1].is_last for attempts in before]
+            if job.batch_size > 1 and not all(before):
+                _make_together(job, part, block, before, maker, summary)
+            for target, attempts, is_kept in zip(block, before, was_there, strict=True):
+                if limit is not None and summary.num_made + summary.num_kept >= limit:
+                    return
+                if not attempts or not attempts[-1].is_last:
+                    for attempt, data in maker.attempts(target, attempts):
+                        _keep(job, part, target, attempt, data, summary)
+                summary.num_kept += is_kept
+                summary.num_made += not is_kept
+                progress.advance(note=_told(summary))
             summary.seconds += time.monotonic() - start
-            progress.advance(note=_told(summary))
+
+
+def _make_together(
+    job: Job,
+    part: Part,
+    block: Sequence[Target],
+    before: Sequence[list[Attempt]],
+    maker: Maker,
+    summary: Summary,
+) -> None:
+    """First attempts of a whole block, of which those that are there already stay: a picture's last
+    bits may depend on its company, so that is always the same."""
+    for target, attempts, (attempt, data) in zip(block, before, maker.first(block), strict=True):
+        if not attempts:
+            _keep(job, part, target, attempt, data, summary)
+            attempts.append(attempt)
+
+
+def blocks(job: Job, part: Part) -> Iterator[Sequence[Target]]:
+    """The targets of a part that are this process's, by `batch_size` neighbours in the plan."""
+    size = job.batch_size
+    earlier = part.index * -(-job.targets_per_shard // size)
+    for number, start in enumerate(range(0, len(part.targets), size), earlier):
+        if number % job.world == job.rank:
+            yield part.targets[start : start + size]
+
+
+def _keep(
+    job: Job, part: Part, target: Target, attempt: Attempt, data: bytes, summary: Summary
+) -> None:
+    job.source.stage.add(part.index, target, attempt, data)
+    summary.causes.update(attempt.causes)
+    summary.retries += attempt.number > 1
+    if attempt.is_last:
+        summary.grades[attempt.grade] += 1
 
 
 @contextmanager

@@ -226,3 +226,26 @@ def test_what_a_paper_says(teacher: Any) -> None:
 def test_numbers_out_of_range_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"takes|leaves"):
         Settings(**bad)
+
+
+@pytest.mark.parametrize("guidance", [3.8, 1.0])
+def test_a_batch_is_its_pictures_up_to_a_level(teacher: Any, guidance: float) -> None:
+    """Each with its own content, style, caption and seed."""
+    settings = dataclasses.replace(FP32, guidance_scale=guidance, ip_adapter_scale=0.8)
+    asked = [
+        Request(picture(10 + i, 64, 64), picture(20 + i, 64, 64), f"s{i}", prompt, i)
+        for i, prompt in enumerate(("a red cat", "two dogs", ""))
+    ]
+    alone = [teacher.make(one, settings).pixels.astype(int) for one in asked]
+    together = [made.pixels.astype(int) for made in teacher.make_many(asked, settings)]
+    for one, other in zip(alone, together, strict=True):
+        assert np.abs(one - other).max() <= 1
+    assert np.abs(alone[0] - alone[1]).max() > 20
+
+
+def test_odd_sizes_are_refused(teacher: Any) -> None:
+    odd = Request(picture(1, 60, 60), picture(2, 60, 60), "s", "", 0)
+    with pytest.raises(ValueError, match="multiples of 8"):
+        teacher.make(odd, FP32)
+    with pytest.raises(ValueError, match="the same for all"):
+        teacher.make_many([request(), request(size=72)], FP32)

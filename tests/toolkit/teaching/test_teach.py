@@ -153,6 +153,9 @@ class Stubborn:
         self.identity = {"procedure": "stubborn"}
         self.seen: list[reinhard.Settings] = []
 
+    def make_many(self, requests: list[Request], settings: reinhard.Settings) -> list[Made]:
+        return [self.make(request, settings) for request in requests]
+
     def make(self, request: Request, settings: reinhard.Settings) -> Made:
         self.seen.append(settings)
         number = len(self.seen) % 4
@@ -390,6 +393,46 @@ def test_protocols_are_listed_shown_and_compared(call: Call) -> None:
     assert [line.split() for line in lines[1:]] == [
         ["strength", "0.45", "0.4"], ["guidance_scale", "3.8", "3.5"],
     ]  # fmt: skip
+
+
+class Company(Stubborn):
+    """A teacher whose pictures depend on their company, as those of a batch do to the last bit."""
+
+    def make_many(self, requests: list[Request], settings: reinhard.Settings) -> list[Made]:
+        self.sizes = [*getattr(self, "sizes", []), len(requests)]
+        mark = sum(r.seed + int(r.style_id[-1]) + int(r.prompt[-1]) for r in requests)
+        made = []
+        for request in requests:
+            pixels = GOOD.make(request, settings).pixels.copy()
+            pixels[0, 0] = mark
+            made.append(Made(pixels))
+        return made
+
+
+def test_batches_are_the_same_whatever_was_interrupted_or_shared(
+    planned: Layout, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = Company()
+    monkeypatch.setattr(reinhard, "open_teacher", lambda *_: company)
+    words = (*TEACH, "--batch_size=3")
+    done = call(teach.main, *words, "--name=whole", planned)
+    assert "10 targets made" in done.out
+    assert company.sizes == [3, 1, 3, 1, 2]  # four targets a shard
+    expected = [(row["key"], row["sha256"]) for row in rows_of(planned, "whole")]
+    assert len({sha256 for _, sha256 in expected}) == 10
+
+    call(teach.main, *words, "--limit=5", planned)
+    staged = sorted((planned.shards / "targets" / ".staged").glob("??????/*.json"))
+    assert len(staged) == 7
+    for path in staged[1::3]:  # as if a kill had come between
+        path.unlink()
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        assert call(teach.main, *words, planned).code == 0
+    assert [(row["key"], row["sha256"]) for row in rows_of(planned)] == expected
+    refused = call(teach.main, *TEACH, planned).refusal()
+    assert "batch_size was 3, is 1" in refused
 
 
 def test_clip_measures_where_its_weights_are(planned: Layout, call: Call, tmp_path: Path) -> None:
