@@ -30,7 +30,9 @@ def batch_of(number: int) -> Batch:
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["independent", "c2ot"])
+@pytest.fixture(
+    scope="module", params=["independent", pytest.param("c2ot", marks=pytest.mark.slow)]
+)
 def trained(request: pytest.FixtureRequest) -> Method:
     net = NetConfig(hidden_dim=32, num_layers=2, style_dim=16, time_dim=32, kernel_size=3,
                     expansion=2, channels=CHANNELS)  # fmt: skip
