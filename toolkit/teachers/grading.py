@@ -79,7 +79,7 @@ CHECKS: tuple[Check, ...] = (
         False,
         0.6,
         None,
-        "a guess for ViT-L/14: calibrate",
+        "a guess for ViT-L/14, not measured",
     ),
 )
 
