@@ -69,7 +69,15 @@ class Record:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Source(Protocol):
+class Reader(Protocol):
+    """Whatever inputs are read from."""
+
+    def read(self, ref: Ref) -> Record:
+        """The bytes and the facts of one input."""
+        ...
+
+
+class Source(Reader, Protocol):
     """One kind of raw data. `index` gives every input in a stable order, `read` one of them.
 
     `read` is a pure function of the ref, so any process may call it for any ref. It raises
@@ -80,10 +88,6 @@ class Source(Protocol):
     def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
         """All inputs, in an order that depends on nothing but the data. notes: where given, told
         what was found besides them, such as annotations without a picture: words and counts."""
-        ...
-
-    def read(self, ref: Ref) -> Record:
-        """The bytes and the facts of one input."""
         ...
 
     def describe(self) -> dict[str, Any]:

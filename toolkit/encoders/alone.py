@@ -1,7 +1,6 @@
 """A lock for each GPU: two large models on one card, of one process or of two, end in out-of-memory
 errors hours later, so the second is refused at once."""
 
-import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 
 from toolkit.core.errors import UserError
+from toolkit.core.files import held
 
 
 @contextmanager
@@ -33,23 +33,13 @@ def held_card(identity: str, name: str, what: str) -> Iterator[None]:
     """As `alone_on`, of the card with this identity; the lock lies in the folder for temporary
     files, where all users of the machine see it."""
     path = Path(tempfile.gettempdir()) / f"tessera-card-{identity}.lock"
-    mask = os.umask(0)
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        path.touch()
+        if os.stat(path).st_uid == os.getuid():
+            path.chmod(0o666)
+        holder = path.read_text("utf-8", errors="replace") or "another process"
     except OSError as error:
         raise UserError(f"cannot lock {name} by {path}: {error.strerror}") from None
-    finally:
-        os.umask(mask)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(handle, 200, 0).decode("utf-8", "replace") or "another process"
-            raise UserError(
-                f"{name} is held by {holder}: wait for it, or choose another --device"
-            ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{what} (process {os.getpid()})".encode(), 0)
+    with held(path, f"{name} is held by {holder}: wait for it, or choose another --device"):
+        path.write_text(f"{what} (process {os.getpid()})", "utf-8")
         yield
-    finally:
-        os.close(handle)  # and with it the lock goes

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from toolkit.core.errors import one_line
 from toolkit.core.files import atomic_path
-from toolkit.core.records import Record, Source, Split
+from toolkit.core.records import Reader, Record, Split
 from toolkit.measures.hashes import perceptual_hash
 from toolkit.packing.plan import Input
 from toolkit.store.images import PictureError, picture_extension
@@ -40,7 +40,7 @@ def fingerprint(dataset: str, description: dict[str, Any], inputs: Sequence[Inpu
 
 
 def make_shard(
-    source: Source,
+    source: Reader,
     dataset: str,
     index: int,
     inputs: Sequence[Input],
@@ -82,7 +82,7 @@ def summary_of(index: int, rows: list[dict[str, Any]]) -> ShardSummary:
 
 
 def _pack_one(
-    source: Source, dataset: str, item: Input, shard: ShardWriter, policy: Policy
+    source: Reader, dataset: str, item: Input, shard: ShardWriter, policy: Policy
 ) -> dict[str, Any]:
     key = item.key
     try:

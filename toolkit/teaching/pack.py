@@ -29,20 +29,15 @@ OVERRIDES = "qc_overrides.jsonl"
 
 @dataclass(frozen=True)
 class Part:
-    """The targets of one shard. index: the shard's; first: number in the plan of the first."""
+    """The targets of one shard. index: the shard's."""
 
     index: int
-    first: int
     targets: Sequence[Target]
-
-    def numbers(self) -> range:
-        """Of its targets, in the plan."""
-        return range(self.first, self.first + len(self.targets))
 
 
 @dataclass(frozen=True)
 class Taught:
-    """What a teacher made, as a source of the packer."""
+    """What a teacher made, as the packer reads it."""
 
     stage: Stage
     dataset: str
@@ -91,14 +86,6 @@ class Taught:
                 },
             },
         )  # fmt: skip
-
-    def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
-        """Not asked for: parts of a plan are packed, see `inputs`."""
-        raise NotImplementedError
-
-    def describe(self) -> dict[str, Any]:
-        """Not asked for: the description is the run's."""
-        raise NotImplementedError
 
 
 def attempt_key(key: str, number: int) -> str:

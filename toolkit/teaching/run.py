@@ -93,8 +93,10 @@ def teach(job: Job, maker: Maker) -> Summary:
         busy = f"another process makes {dataset} (as number {job.rank}): wait for it"
         stack.enter_context(held(lock, busy))
         _refuse_other(job)
+        packed: set[int] = set()  # to tell it, a whole tar is hashed
         for part in parts(job):
             if _is_packed(job, part):
+                packed.add(part.index)
                 stage.drop(part.index)  # a kill may have come between
                 summary.num_kept += sum(map(len, blocks(job, part)))
                 continue
@@ -105,7 +107,9 @@ def teach(job: Job, maker: Maker) -> Summary:
                 _pack(job, part)
             elif summary.num_made + summary.num_kept >= job.limit:
                 break
-        if job.limit is None and all(_is_packed(job, part) for part in parts(job)):
+        if job.limit is None and all(
+            part.index in packed or _is_packed(job, part) for part in parts(job)
+        ):
             with _alone(job):
                 summary.packed = finish(job.source, layout, job.description, parts(job))
     return summary
@@ -113,13 +117,12 @@ def teach(job: Job, maker: Maker) -> Summary:
 
 def parts(job: Job) -> Iterator[Part]:
     """The plan, a shard's targets at a time."""
-    targets, first = read_plans(job.plans), 0
+    targets = read_plans(job.plans)
     for index in itertools.count():
         chunk = list(itertools.islice(targets, job.targets_per_shard))
         if not chunk:
             return
-        yield Part(index, first, chunk)
-        first += len(chunk)
+        yield Part(index, chunk)
 
 
 def _make(job: Job, part: Part, maker: Maker, summary: Summary) -> None:
@@ -129,14 +132,14 @@ def _make(job: Job, part: Part, maker: Maker, summary: Summary) -> None:
     count = sum(map(len, mine))
     with Progress(count, f"teach {job.source.dataset} {part.index}", "targets") as progress:
         for block in mine:
+            if limit is not None and summary.num_made + summary.num_kept >= limit:
+                return
             start = time.monotonic()
             before = [stage.attempts(part.index, target) for target in block]
             was_there = [bool(attempts) and attempts[-1].is_last for attempts in before]
             if job.batch_size > 1 and not all(before):
                 _make_together(job, part, block, before, maker, summary)
             for target, attempts, is_kept in zip(block, before, was_there, strict=True):
-                if limit is not None and summary.num_made + summary.num_kept >= limit:
-                    return
                 if not attempts or not attempts[-1].is_last:
                     for attempt, data in maker.attempts(target, attempts):
                         _keep(job, part, target, attempt, data, summary)
