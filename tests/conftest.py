@@ -208,12 +208,14 @@ def triplet_sources() -> list[ToySource]:
 @pytest.fixture
 def triplets(_triplets_origin: Layout, tmp_path: Path) -> Layout:
     """Four linked datasets of small pictures: photos, paintings, targets, circles; a copy."""
-    for name, origin in (
-        ("shards", _triplets_origin.shards),
-        ("manifests", _triplets_origin.manifests),
-    ):
-        shutil.copytree(origin, tmp_path / "triplets" / name)
-    return Layout(tmp_path / "triplets" / "shards", tmp_path / "triplets" / "manifests")
+    return copied(_triplets_origin, tmp_path / "triplets")
+
+
+def copied(layout: Layout, folder: Path) -> Layout:
+    """A copy of packed data below a folder."""
+    for name in ("shards", "manifests"):
+        shutil.copytree(getattr(layout, name), folder / name)
+    return Layout(folder / "shards", folder / "manifests")
 
 
 @pytest.fixture
@@ -382,9 +384,4 @@ def _studio_origin(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 @pytest.fixture
 def studio(_studio_origin: Layout, tmp_path: Path) -> Layout:
     """`content` (five in train, one in val) and `wikiart` (seven), 96 pixels; a copy."""
-    for name, origin in (
-        ("shards", _studio_origin.shards),
-        ("manifests", _studio_origin.manifests),
-    ):
-        shutil.copytree(origin, tmp_path / "studio" / name)
-    return Layout(tmp_path / "studio" / "shards", tmp_path / "studio" / "manifests")
+    return copied(_studio_origin, tmp_path / "studio")

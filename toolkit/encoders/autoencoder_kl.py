@@ -11,6 +11,7 @@ import torch
 
 from toolkit.encoders.api import Codec, Precision
 from toolkit.encoders.loading import Pretrained, dtype_of, inside, load_model, ready, weights_hash
+from toolkit.encoders.overflow import in_full_range
 from toolkit.encoders.pixels import signed
 
 READS, OUTPUTS = "picture", ("latent",)
@@ -57,7 +58,7 @@ class _Autoencoder:
     @torch.no_grad()
     def encode(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
         values = signed(pixels.to(self._device), torch.float32)
-        return {"latent": self._whole(self._moments, values)}
+        return {"latent": in_full_range(self._model, self._moments, values)[0]}
 
     def latents(self, encoded: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         return to_latents(self.identity, encoded, noise)
@@ -65,24 +66,10 @@ class _Autoencoder:
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         values = latents.to(self._device).float() / self._scale + self._shift
-        return self._whole(self._pictures, values)
+        return in_full_range(self._model, self._pictures, values)[0]
 
     def _moments(self, values: torch.Tensor) -> torch.Tensor:
         return self._model.encode(values).latent_dist.parameters
 
     def _pictures(self, values: torch.Tensor) -> torch.Tensor:
         return self._model.decode(values).sample
-
-    def _whole(self, apply: Any, values: torch.Tensor) -> torch.Tensor:
-        """In the precision that was asked for; in fp32 where that overflows, as the autoencoder of
-        SDXL does in fp16."""
-        must_upcast = self._dtype == torch.float16 and self._model.config.force_upcast
-        if not must_upcast:
-            found = apply(values.to(self._dtype)).float()
-            if self._dtype == torch.float32 or bool(found.isfinite().all()):
-                return found
-        torch.nn.Module.to(self._model, torch.float32)  # diffusers' own would warn
-        try:
-            return apply(values).float()
-        finally:
-            torch.nn.Module.to(self._model, self._dtype)

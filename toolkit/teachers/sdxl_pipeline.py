@@ -5,8 +5,7 @@ walked and how is the pipeline's own; only the decoding stands here, for it must
 it becomes bytes.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -15,7 +14,9 @@ import torch
 from diffusers import StableDiffusionXLImg2ImgPipeline
 
 from toolkit.core.errors import UserError
+from toolkit.core.remembered import Remembered
 from toolkit.encoders.loading import Pretrained, load, quiet, weights_hash
+from toolkit.encoders.overflow import in_full_range
 from toolkit.teachers.api import Made, Request
 from toolkit.teachers.sdxl_ip_adapter import Settings
 
@@ -63,8 +64,8 @@ class SdxlTeacher:
         for module in self._modules:
             module.eval().requires_grad_(False)
         self.identity = {"weights": weights_hash(self._modules), "precision": settings.precision}
-        self._styles: OrderedDict[Any, Any] = OrderedDict()
-        self._prompts: OrderedDict[Any, Any] = OrderedDict()
+        self._styles: Remembered[Any] = Remembered(_REMEMBERED)
+        self._prompts: Remembered[Any] = Remembered(_REMEMBERED)
 
     def make(self, request: Request, settings: Settings) -> Made:
         """One picture, of the content's size, which is to be a multiple of 8. Raises ValueError."""
@@ -87,12 +88,12 @@ class SdxlTeacher:
     def _embedded(self, request: Request, settings: Settings) -> tuple[Any, dict[str, Any]]:
         """The style and the caption, as the pipeline takes them."""
         guided = settings.guidance_scale > 1
-        style = _remembered(
-            self._styles, (request.style_id, settings.style_fit, guided, self._precision),
+        style = self._styles.get(
+            (request.style_id, settings.style_fit, guided, self._precision),
             lambda: self._embed_style(request.style, settings.style_fit, guided),
         )  # fmt: skip
-        prompt = _remembered(
-            self._prompts, (request.prompt, settings.negative_prompt, guided, self._precision),
+        prompt = self._prompts.get(
+            (request.prompt, settings.negative_prompt, guided, self._precision),
             lambda: self._embed_prompt(request.prompt, settings.negative_prompt, guided),
         )  # fmt: skip
         return style, prompt
@@ -132,15 +133,11 @@ class SdxlTeacher:
             return Made(np.zeros(size, np.uint8), False, ("latents are not finite",))
         vae = self._pipeline.vae
         values = latents.float() / vae.config.scaling_factor
-        must_upcast = vae.dtype == torch.float16 and vae.config.force_upcast
-        notes: tuple[str, ...] = ()
-        picture = None
-        if vae_precision == "auto" and not must_upcast:
-            picture = vae.decode(values.to(vae.dtype)).sample.float()
-            if not bool(picture.isfinite().all()):
-                picture, notes = None, ("decoded again in fp32",)
-        if picture is None:
-            picture = _in_fp32(vae, lambda: vae.decode(values).sample)
+        if vae_precision == "fp32":
+            self._turn(vae, "fp32")
+        picture, is_second = in_full_range(vae, lambda given: vae.decode(given).sample, values)
+        self._turn(vae, self._precision)
+        notes = ("decoded again in fp32",) if is_second else ()
         if not bool(picture.isfinite().all()):
             return Made(np.zeros((*picture.shape[-2:], 3), np.uint8), False, (*notes, "not finite"))
         pixels = ((picture[0] / 2 + 0.5).clamp(0, 1) * 255).round()
@@ -150,8 +147,13 @@ class SdxlTeacher:
         """Turns all weights to another precision, where the last picture had another."""
         if precision != self._precision:
             for module in self._modules:
-                torch.nn.Module.to(module, _DTYPES[precision])
+                self._turn(module, precision)
             self._precision = precision
+
+    @staticmethod
+    def _turn(module: Any, precision: str) -> None:
+        if module.dtype != _DTYPES[precision]:
+            torch.nn.Module.to(module, _DTYPES[precision])  # diffusers' own would warn
 
     def _embed_style(self, style: np.ndarray, fit: str, guided: bool) -> Any:
         return self._pipeline.prepare_ip_adapter_image_embeds(
@@ -211,24 +213,6 @@ def _scales(settings: Settings) -> Any:
     if settings.ip_adapter_blocks == "style_and_layout":
         blocks["down"] = {"block_2": [0.0, scale]}
     return blocks
-
-
-def _remembered(kept: OrderedDict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
-    if key not in kept:
-        kept[key] = make()
-        if len(kept) > _REMEMBERED:
-            kept.popitem(last=False)
-    kept.move_to_end(key)
-    return kept[key]
-
-
-def _in_fp32(module: Any, work: Callable[[], torch.Tensor]) -> torch.Tensor:
-    dtype = module.dtype
-    torch.nn.Module.to(module, torch.float32)  # diffusers' own would warn
-    try:
-        return work().float()
-    finally:
-        torch.nn.Module.to(module, dtype)
 
 
 def _signed(pixels: np.ndarray) -> torch.Tensor:

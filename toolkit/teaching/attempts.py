@@ -1,25 +1,21 @@
 """One target: made, looked at, and made again in a gentler way while it is refused."""
 
 import dataclasses
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from toolkit.measures.quality import Features, compare, features
 from toolkit.pairing.plan import Target
 from toolkit.store.images import PictureError, encode_jpeg, encode_png
 from toolkit.teachers.api import Made, Request, teacher_module
-from toolkit.teachers.grading import Limits, grade, measures_of
+from toolkit.teachers.grading import Limits, grade
 from toolkit.teachers.protocol import Protocol
 from toolkit.teaching.clip import ClipContent
 from toolkit.teaching.fit import fitted
+from toolkit.teaching.look import Looker
 from toolkit.teaching.places import Places
 from toolkit.teaching.stage import Attempt
-
-_REMEMBERED = 64
-"""Pictures whose features are kept; a megabyte each at 512²."""
 
 
 class Maker:
@@ -47,9 +43,8 @@ class Maker:
     ):
         self._places, self._protocol, self._teacher = places, protocol, teacher
         self._limits, self._ext, self._max_attempts = limits, ext, max_attempts
-        self._clip = clip
+        self._looker = Looker(clip)
         self._gentler = teacher_module(protocol.teacher).gentler
-        self._features: OrderedDict[Any, Features] = OrderedDict()
 
     def first(self, targets: Sequence[Target]) -> list[tuple[Attempt, bytes]]:
         """The first attempts at several targets, made together where the teacher can."""
@@ -131,24 +126,14 @@ class Maker:
     def _measures(
         self, pixels: np.ndarray, request: Request, target: Target
     ) -> dict[str, float | None]:
-        height, width = pixels.shape[:2]
-        place = target.content_dataset, target.content_key
-        of_content = self._remembered(("content", *place), request.content)
-        key = ("style", request.style_id, height, width)
-        of_style = self._remembered(key, fitted(request.style, height, width))
-        compared = compare(features(pixels), of_content, of_style)
-        if self._clip is not None:
-            value = self._clip.similarity(pixels, request.content, place)
-            compared = dataclasses.replace(compared, clip_content=value)
-        return measures_of(compared)
-
-    def _remembered(self, key: Any, pixels: np.ndarray) -> Features:
-        if key not in self._features:
-            self._features[key] = features(pixels)
-            if len(self._features) > _REMEMBERED:
-                self._features.popitem(last=False)
-        self._features.move_to_end(key)
-        return self._features[key]
+        content, style = (
+            (target.content_dataset, target.content_key),
+            (target.style_dataset, target.style_key),
+        )
+        return self._looker.measures(
+            pixels, (content, lambda: request.content),
+            (style, lambda: fitted(request.style, *pixels.shape[:2])),
+        )  # fmt: skip
 
     def _encoded(self, pixels: np.ndarray) -> bytes:
         return encode_png(pixels) if self._ext == "png" else encode_jpeg(pixels)

@@ -1,11 +1,11 @@
 """CLIP's opinion of whether a picture still shows its content: optional, for it needs weights."""
 
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from toolkit.core.remembered import Remembered
 from toolkit.teaching.fit import fitted
 
 HOW_TO_GET = "--clip=DIR, of `hf download openai/clip-vit-large-patch14`"
@@ -33,16 +33,15 @@ class ClipContent:
 
         self._encoder: Any = open_encoder("clip_image", weights, device, "auto", ("embedding",))
         self.identity: Mapping[str, Any] = self._encoder.identity
-        self._contents: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
+        self._contents: Remembered[np.ndarray] = Remembered(_REMEMBERED)
 
-    def similarity(self, pixels: np.ndarray, content: np.ndarray, place: tuple[str, str]) -> float:
-        """In [-1,1]; of uint8 [H,W,3] each. place: the content's dataset and key."""
-        if place not in self._contents:
-            self._contents[place] = self._embedded(content)
-            if len(self._contents) > _REMEMBERED:
-                self._contents.popitem(last=False)
-        self._contents.move_to_end(place)
-        return float(self._embedded(pixels) @ self._contents[place])
+    def similarity(
+        self, pixels: np.ndarray, content: tuple[tuple[str, str], Callable[[], np.ndarray]]
+    ) -> float:
+        """In [-1,1]; of uint8 [H,W,3]. content: its dataset and key, and what makes its pixels."""
+        place, make = content
+        embedded = self._contents.get(place, lambda: self._embedded(make()))
+        return float(self._embedded(pixels) @ embedded)
 
     def _embedded(self, pixels: np.ndarray) -> np.ndarray:
         import torch

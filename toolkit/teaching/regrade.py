@@ -1,29 +1,26 @@
 """Quality control of targets that are packed already: a sidecar of columns, shard by shard."""
 
-import dataclasses
-from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from toolkit.core.errors import UserError
 from toolkit.core.progress import Progress
-from toolkit.measures.quality import Features, compare, features
 from toolkit.store.card import read_card
 from toolkit.store.images import PictureError, decode_rgb, picture_extension
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import read_manifest
 from toolkit.store.samples import read_member
 from toolkit.store.sidecar import write_columns
-from toolkit.teachers.grading import Limits, grade, measures_of
+from toolkit.teachers.grading import Limits, grade
 from toolkit.teaching.clip import ClipContent
 from toolkit.teaching.fit import fitted
+from toolkit.teaching.look import Looker
 from toolkit.teaching.places import Places
 
 SIDECAR = "quality"
-_REMEMBERED = 64
 
 
 @dataclass
@@ -55,11 +52,12 @@ def regrade(
         Places(layout, parents) as places,
         Progress(None, f"grade {dataset}", "targets") as progress,
     ):
-        looker = _Looker(layout, places, clip)
+        looker = Looker(clip)
         for path in manifests:
             columns: dict[str, dict[str, Any]] = {}
             for row in _usable(read_manifest(path)):
-                columns[row["key"]] = _columns(looker, row, limits, found)
+                measured = partial(_measures, looker, layout, places, row)
+                columns[row["key"]] = _columns(measured, limits, found)
                 progress.advance()
             write_columns(layout, dataset, path.stem, SIDECAR, columns)
     return found
@@ -70,12 +68,12 @@ def _usable(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _columns(
-    looker: "_Looker", row: dict[str, Any], limits: Mapping[str, Limits], found: Graded
+    measured: Callable[[], dict[str, float | None]], limits: Mapping[str, Limits], found: Graded
 ) -> dict[str, Any]:
     try:
-        measures = looker.measures(row)
+        measures = measured()
     except (PictureError, UserError) as error:
-        found.skipped[getattr(error, "cause", "content or style is not there")] += 1
+        found.skipped[getattr(error, "cause", "content or style missing or damaged")] += 1
         return {"cause": str(error)}
     verdict = grade(measures, True, limits)
     found.grades[verdict.grade] += 1
@@ -84,38 +82,20 @@ def _columns(
     return {**told, "cause": ", ".join(verdict.causes or verdict.doubts) or None, **measures}
 
 
-class _Looker:
-    """Measures targets; remembers what it saw of contents and styles."""
-
-    def __init__(self, layout: Layout, places: Places, clip: ClipContent | None):
-        self._layout, self._places, self._clip = layout, places, clip
-        self._features: OrderedDict[Any, Features] = OrderedDict()
-
-    def measures(self, row: dict[str, Any]) -> dict[str, float | None]:
-        """Raises PictureError or UserError where a picture is missing or does not decode."""
-        links = {link["role"]: (link["dataset"], link["key"]) for link in row["links"] or ()}
-        if "content" not in links or "style" not in links:
-            raise PictureError("no_links", "it is not linked to a content and a style")
-        member = next(m for m in row["members"] if picture_extension(m["ext"]))
-        picture = decode_rgb(read_member(self._layout, row, member))
-        height, width = picture.shape[:2]
-        if min(height, width) < 64:
-            raise PictureError("too_small", f"{width}×{height} pixels: takes 64 or more")
-        content, style = (self._seen(links[role], height, width) for role in ("content", "style"))
-        compared = compare(features(picture), content, style)
-        if self._clip is not None:
-            place = links["content"]
-            pixels = fitted(self._places.pixels(*place), height, width)
-            value = self._clip.similarity(picture, pixels, place)
-            compared = dataclasses.replace(compared, clip_content=value)
-        return measures_of(compared)
-
-    def _seen(self, place: tuple[str, str], height: int, width: int) -> Features:
-        key = (place, height, width)
-        if key not in self._features:
-            pixels = fitted(self._places.pixels(*place), height, width)
-            self._features[key] = features(np.ascontiguousarray(pixels))
-            if len(self._features) > _REMEMBERED:
-                self._features.popitem(last=False)
-        self._features.move_to_end(key)
-        return self._features[key]
+def _measures(
+    looker: Looker, layout: Layout, places: Places, row: dict[str, Any]
+) -> dict[str, float | None]:
+    """Raises PictureError or UserError where a picture is missing or does not decode."""
+    links = {link["role"]: (link["dataset"], link["key"]) for link in row["links"] or ()}
+    if "content" not in links or "style" not in links:
+        raise PictureError("no_links", "it is not linked to a content and a style")
+    member = next(m for m in row["members"] if picture_extension(m["ext"]))
+    picture = decode_rgb(read_member(layout, row, member))
+    height, width = picture.shape[:2]
+    if min(height, width) < 64:
+        raise PictureError("too_small", f"{width}×{height} pixels: takes 64 or more")
+    content, style = (
+        (links[role], lambda role=role: fitted(places.pixels(*links[role]), height, width))
+        for role in ("content", "style")
+    )
+    return looker.measures(picture, content, style)
