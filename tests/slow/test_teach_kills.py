@@ -36,8 +36,9 @@ def made(layout: Layout) -> dict[str, str]:
 
 
 def staged(layout: Layout) -> int:
-    """Pictures that are there in one form or another."""
-    number = len(list((layout.shards / "targets" / ".staged").glob("*/*.json")))
+    """Pictures that are there in one form or another; others may be at work in the folders."""
+    walked = os.walk(layout.shards / "targets" / ".staged")
+    number = sum(name.endswith(".json") for _, _, names in walked for name in names)
     return number + 5 * len(layout.manifests_of("targets"))
 
 

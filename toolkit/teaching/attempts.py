@@ -1,7 +1,7 @@
-"""One target: made, looked at, and made again in a gentler way while it is refused."""
+"""What becomes of one target: what the teacher is asked, and what its answers are worth."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +19,8 @@ from toolkit.teaching.stage import Attempt
 
 
 class Maker:
-    """Makes and grades the attempts at targets.
+    """Asks the teacher, and grades what it gives. Everything but `make` is for one thread at a
+    time; `make` for another.
 
     Args:
         places: where contents and styles lie.
@@ -46,45 +47,51 @@ class Maker:
         self._looker = Looker(clip)
         self._gentler = teacher_module(protocol.teacher).gentler
 
-    def first(self, targets: Sequence[Target]) -> list[tuple[Attempt, bytes]]:
-        """The first attempts at several targets, made together where the teacher can."""
-        found: dict[int, tuple[Attempt, bytes]] = {}
-        requests: dict[int, Request] = {}
-        for number, target in enumerate(targets):
-            try:
-                requests[number] = self._request(target)
-            except PictureError as error:
-                found[number] = self._unreadable(error)
-        settings = self._protocol.settings
-        made = self._teacher.make_many(list(requests.values()), settings) if requests else []
-        for (number, request), one in zip(requests.items(), made, strict=True):
-            found[number] = self._judged(targets[number], request, one, settings, [])[:2]
-        return [found[number] for number in range(len(targets))]
-
-    def attempts(
-        self, target: Target, before: Sequence[Attempt] = ()
-    ) -> Iterator[tuple[Attempt, bytes]]:
-        """The attempts that are still to be made, and their pictures' bytes, until one is good or
-        nothing more is tried. before: those that were made already.
-
-        A content or style that does not decode makes one refused attempt. Raises UserError where
-        one is not there.
-        """
+    def request(self, target: Target) -> Request | Attempt:
+        """What the teacher is asked. Where the content or style does not decode: the only attempt,
+        refused. Raises UserError where one is not there."""
         try:
-            request = self._request(target)
+            return self._request(target)
         except PictureError as error:
-            yield self._unreadable(error)
-            return
-        history = [attempt.causes for attempt in before]
-        settings = self._next(history) if history else self._protocol.settings
-        while settings is not None:
-            made = self._teacher.make(request, settings)
-            attempt, data, settings = self._judged(target, request, made, settings, history)
-            history.append(attempt.causes)
-            yield attempt, data
+            asked = dataclasses.asdict(self._protocol.settings)
+            causes, notes = (error.cause,), (str(error),)
+            return Attempt(1, asked, "R", causes, (), 0.0, {}, notes, True, "")
+
+    def make(self, requests: Sequence[Request], settings: Any) -> list[Made]:
+        """Pictures, made together where the teacher can."""
+        return list(self._teacher.make_many(requests, settings)) if requests else []
+
+    def judged(
+        self,
+        target: Target,
+        request: Request,
+        made: Made,
+        history: Sequence[Sequence[str]],
+    ) -> tuple[Attempt, bytes]:
+        """An attempt, made as `following(history)` says, and its picture's bytes, none where it is
+        refused."""
+        measures = self._measures(made.pixels, request, target) if made.is_finite else {}
+        verdict = grade(measures, made.is_finite, self._limits)
+        is_refused = verdict.grade == "R"
+        is_last = not is_refused or self.following([*history, verdict.causes]) is None
+        settings = dataclasses.asdict(self.following(history))
+        attempt = Attempt(
+            len(history) + 1, settings, verdict.grade, verdict.causes,
+            verdict.doubts, verdict.weight, measures, made.notes, is_last,
+            "" if is_refused else self._ext,
+        )  # fmt: skip
+        return attempt, b"" if is_refused else self._encoded(made.pixels)
+
+    def following(self, history: Sequence[Sequence[str]]) -> Any:
+        """The settings of the next attempt, None when nothing more is tried. history: the causes of
+        those before."""
+        if not history:
+            return self._protocol.settings
+        if len(history) >= self._max_attempts:
+            return None
+        return self._gentler(self._protocol.settings, history)
 
     def _request(self, target: Target) -> Request:
-        """Raises PictureError where a picture cannot be used, UserError where it is not there."""
         content = self._places.pixels(target.content_dataset, target.content_key)
         style = self._places.pixels(target.style_dataset, target.style_key)
         if not self._protocol.size and min(content.shape[:2]) < 64:
@@ -93,35 +100,6 @@ class Maker:
         content = fitted(content, height, width, self._protocol.content_fit)
         style_id = f"{target.style_dataset}/{target.style_key}"
         return Request(content, style, style_id, target.prompt or "", target.seed)
-
-    def _unreadable(self, error: PictureError) -> tuple[Attempt, bytes]:
-        asked = dataclasses.asdict(self._protocol.settings)
-        return Attempt(1, asked, "R", (error.cause,), (), 0.0, {}, (str(error),), True, ""), b""
-
-    def _judged(
-        self,
-        target: Target,
-        request: Request,
-        made: Made,
-        settings: Any,
-        history: Sequence[Sequence[str]],
-    ) -> tuple[Attempt, bytes, Any]:
-        """An attempt, its picture's bytes, and the settings of the next one, if there is one."""
-        measures = self._measures(made.pixels, request, target) if made.is_finite else {}
-        verdict = grade(measures, made.is_finite, self._limits)
-        is_refused = verdict.grade == "R"
-        following = self._next([*history, verdict.causes]) if is_refused else None
-        attempt = Attempt(
-            len(history) + 1, dataclasses.asdict(settings), verdict.grade, verdict.causes,
-            verdict.doubts, verdict.weight, measures, made.notes, following is None,
-            "" if is_refused else self._ext,
-        )  # fmt: skip
-        return attempt, b"" if is_refused else self._encoded(made.pixels), following
-
-    def _next(self, history: Sequence[Sequence[str]]) -> Any:
-        if len(history) >= self._max_attempts:
-            return None
-        return self._gentler(self._protocol.settings, history)
 
     def _measures(
         self, pixels: np.ndarray, request: Request, target: Target

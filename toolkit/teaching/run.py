@@ -1,4 +1,4 @@
-"""Makes the pictures of a plan: this process's share, one by one; packs each shard that is whole.
+"""Makes the pictures of a plan: this process's share; packs each shard that is whole.
 
 Target number n of the plan belongs to process n modulo their number; with batches, batch n does. A
 picture is staged as soon as it is made, and whoever finishes the last one of a shard packs it: so
@@ -9,27 +9,23 @@ import fcntl
 import itertools
 import json
 import shutil
-import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from toolkit.core.errors import UserError
 from toolkit.core.files import held, make_folders, write_atomic
-from toolkit.core.progress import Progress
 from toolkit.packing.resume import finished_shard
-from toolkit.packing.write import PackResult
 from toolkit.pairing.plan import Target, plan_length, read_plans
 from toolkit.store.keys import check_dataset_name
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import to_json
 from toolkit.teaching.attempts import Maker
+from toolkit.teaching.making import Making, Summary
 from toolkit.teaching.pack import Part, Taught, finish, identity_of, pack_part
 from toolkit.teaching.recover import recover
-from toolkit.teaching.stage import Attempt
 
 _FOLLOWS = ("name", "protocol_sha256")
 
@@ -51,23 +47,6 @@ class Job:
     world: int = 1
     limit: int | None = None
     overwrite: bool = False
-
-
-@dataclass
-class Summary:
-    """What came of it. num_made: targets finished now; num_kept: finished before; grades: of the
-    targets made now, R for those that were refused to the last; retries: attempts beyond the first;
-    causes: of refused attempts; seconds: spent making; packed: of the whole dataset, None while
-    other processes are at work or a limit ended it."""
-
-    num_made: int = 0
-    num_kept: int = 0
-    num_planned: int = 0
-    grades: Counter[str] = field(default_factory=Counter)
-    causes: Counter[str] = field(default_factory=Counter)
-    retries: int = 0
-    seconds: float = 0.0
-    packed: PackResult | None = None
 
 
 def teach(job: Job, maker: Maker) -> Summary:
@@ -126,43 +105,15 @@ def parts(job: Job) -> Iterator[Part]:
 
 
 def _make(job: Job, part: Part, maker: Maker, summary: Summary) -> None:
-    """Makes this process's share of a part."""
-    stage, limit = job.source.stage, job.limit
-    mine = list(blocks(job, part))
-    count = sum(map(len, mine))
-    with Progress(count, f"teach {job.source.dataset} {part.index}", "targets") as progress:
-        for block in mine:
-            if limit is not None and summary.num_made + summary.num_kept >= limit:
-                return
-            start = time.monotonic()
-            before = [stage.attempts(part.index, target) for target in block]
-            was_there = [bool(attempts) and attempts[-1].is_last for attempts in before]
-            if job.batch_size > 1 and not all(before):
-                _make_together(job, part, block, before, maker, summary)
-            for target, attempts, is_kept in zip(block, before, was_there, strict=True):
-                if not attempts or not attempts[-1].is_last:
-                    for attempt, data in maker.attempts(target, attempts):
-                        _keep(job, part, target, attempt, data, summary)
-                summary.num_kept += is_kept
-                summary.num_made += not is_kept
-                progress.advance(note=_told(summary))
-            summary.seconds += time.monotonic() - start
-
-
-def _make_together(
-    job: Job,
-    part: Part,
-    block: Sequence[Target],
-    before: Sequence[list[Attempt]],
-    maker: Maker,
-    summary: Summary,
-) -> None:
-    """First attempts of a whole block, of which those that are there already stay: a picture's last
-    bits may depend on its company, so that is always the same."""
-    for target, attempts, (attempt, data) in zip(block, before, maker.first(block), strict=True):
-        if not attempts:
-            _keep(job, part, target, attempt, data, summary)
-            attempts.append(attempt)
+    """Makes this process's share of a part, no more than the limit leaves."""
+    mine, done = [], summary.num_made + summary.num_kept
+    for block in blocks(job, part):
+        if job.limit is not None and done >= job.limit:
+            break
+        mine.append(block)
+        done += len(block)
+    making = Making(job.source.stage, part.index, maker, summary)
+    making.run(mine, f"teach {job.source.dataset} {part.index}")
 
 
 def blocks(job: Job, part: Part) -> Iterator[Sequence[Target]]:
@@ -174,26 +125,12 @@ def blocks(job: Job, part: Part) -> Iterator[Sequence[Target]]:
             yield part.targets[start : start + size]
 
 
-def _keep(
-    job: Job, part: Part, target: Target, attempt: Attempt, data: bytes, summary: Summary
-) -> None:
-    job.source.stage.add(part.index, target, attempt, data)
-    summary.causes.update(attempt.causes)
-    summary.retries += attempt.number > 1
-    if attempt.is_last:
-        summary.grades[attempt.grade] += 1
-
-
 @contextmanager
 def _alone(job: Job) -> Iterator[None]:
     """Keeps the other processes of this work from packing meanwhile; waits for them."""
     with open(job.source.stage.folder / "packing.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _told(summary: Summary) -> str:
-    return ", ".join(f"{grade} {count}" for grade, count in sorted(summary.grades.items()))
 
 
 def _pack(job: Job, part: Part) -> None:

@@ -3,6 +3,8 @@ shared; what quality control refuses; what other commands make of the targets.""
 
 import json
 import shutil
+import threading
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from toolkit.store.manifest import (
 from toolkit.store.samples import SampleReader
 from toolkit.teachers import reinhard
 from toolkit.teachers.api import Made, Request
+from toolkit.teaching.attempts import Maker
 from toolkit.teaching.clip import ClipContent
 from toolkit.teaching.commands import COMMANDS
 from train.config import DataConfig
@@ -147,18 +150,20 @@ def test_jsonl_is_as_good_a_plan(planned: Layout, call: Call) -> None:
 
 class Stubborn:
     """Answers with a black picture, then with the style itself, then with nothing finite, then as
-    `reinhard` does."""
+    `reinhard` does. before: answers that it gave of each target."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: int = 0) -> None:
         self.identity = {"procedure": "stubborn"}
         self.seen: list[reinhard.Settings] = []
+        self.attempts: dict[tuple[str, str], int] = defaultdict(lambda: before)
 
     def make_many(self, requests: list[Request], settings: reinhard.Settings) -> list[Made]:
         return [self.make(request, settings) for request in requests]
 
     def make(self, request: Request, settings: reinhard.Settings) -> Made:
         self.seen.append(settings)
-        number = len(self.seen) % 4
+        self.attempts[request.style_id, request.prompt] += 1
+        number = self.attempts[request.style_id, request.prompt] % 4
         if number == 1:
             return Made(np.zeros_like(request.content))
         if number == 2:
@@ -198,7 +203,7 @@ def test_every_attempt_is_a_row_and_a_line(
     ]  # fmt: skip
     assert len(found) == 6
     done = call(teach.main, *TEACH, "--name=other", "--max_attempts=2", studio)
-    assert "other: 1 pictures in 1 shards, 3 refused attempts" in done.out
+    assert "other: 0 pictures in 1 shards, 4 refused attempts" in done.out
 
 
 def test_a_kill_between_attempts_loses_none(
@@ -220,11 +225,10 @@ def test_a_kill_between_attempts_loses_none(
     monkeypatch.setattr(reinhard, "open_teacher", lambda *_: Killed())
     done = call(teach.main, *TEACH, studio)
     assert (done.code, "the same command goes on" in done.err) == (130, True)
-    after = Stubborn()
-    after.seen = [reinhard.Settings()] * 2
+    after = Stubborn(before=2)
     monkeypatch.setattr(reinhard, "open_teacher", lambda *_: after)
     assert call(teach.main, *TEACH, studio).code == 0
-    assert len(after.seen) == 4
+    assert len(after.seen) == 2
     assert [row["cause"] for row in rows_of(studio)] == ["black", "leak", "nan", None]
 
 
@@ -488,3 +492,32 @@ def test_training_tells_of_two_protocols(planned: Layout, call: Call) -> None:
     assert any("made by 2 protocols, other-1:00000000" in note for note in opened.notes)
     where = f"protocol = '{rows[1]['protocol']}'"
     assert len(select("main", "targets", where, planned).protocols) == 1
+
+
+def test_the_teacher_goes_on_while_a_picture_is_looked_at(
+    planned: Layout, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture is judged only once the next is asked for."""
+    asked = [threading.Event() for _ in range(10)]
+
+    class Watched(Stubborn):
+        def make(self, request: Request, settings: reinhard.Settings) -> Made:
+            asked[len(self.seen)].set()
+            self.seen.append(settings)
+            return GOOD.make(request, settings)
+
+    judged, names = Maker.judged, []
+
+    def after_the_next(self: Maker, *about: Any) -> Any:
+        names.append(threading.current_thread().name)
+        number = len(names)
+        if number % 4 and number < 10:  # four targets a shard, which is packed whole
+            assert asked[number].wait(20)
+        return judged(self, *about)
+
+    monkeypatch.setattr(Maker, "judged", after_the_next)
+    monkeypatch.setattr(reinhard, "open_teacher", lambda *_: Watched())
+    done = call(teach.main, *TEACH, planned)
+    assert done.code == 0, done.err
+    assert "10 targets made" in done.out
+    assert threading.current_thread().name not in names
