@@ -31,6 +31,7 @@ def main(
     format: Literal["png", "jpg"] = "png",
     max_attempts: int = 5,
     batch_size: int = 1,
+    compile: bool = False,
     thresholds: Path | None = None,
     clip: str | None = None,
     limit: int | None = None,
@@ -54,8 +55,9 @@ def main(
         samples_per_shard: targets in one tar.
         format: png or jpg, of the pictures.
         max_attempts: at one target, the first included.
-        batch_size: first attempts that are made together; faster on a GPU with room, and not the
-            same to the last bit.
+        batch_size: first attempts that are made together, for a GPU with room; not the same to the
+            last bit, but within 35 dB (PSNR), which the first ones are checked for.
+        compile: torch.compile for the network, checked likewise; the first picture takes minutes.
         thresholds: a TOML file of limits for quality control, as `calibrate` writes it.
         clip: folder or hub id of CLIP, for content consistency; not measured otherwise.
         limit: a rehearsal: makes so many targets, packs nothing, and tells what all would take;
@@ -81,8 +83,8 @@ def main(
         layout, plan or (layout.manifests / "pairs" / "pseudo_pairs_train.parquet",), chosen,
         weights, device,
         _How(
-            name, samples_per_shard, format, max_attempts, batch_size, thresholds, clip, limit,
-            overwrite,
+            name, samples_per_shard, format, max_attempts, batch_size, compile, thresholds, clip,
+            limit, overwrite,
         ),
     )  # fmt: skip
 
@@ -96,6 +98,7 @@ class _How:
     format: Literal["png", "jpg"]
     max_attempts: int
     batch_size: int
+    compile: bool
     thresholds: Path | None
     clip: str | None
     limit: int | None
@@ -115,6 +118,7 @@ def _teach(
     from toolkit.teachers.grading import load_limits
     from toolkit.teaching.attempts import Maker
     from toolkit.teaching.clip import HOW_TO_GET, open_clip
+    from toolkit.teaching.faster import Faster
     from toolkit.teaching.pack import Taught
     from toolkit.teaching.places import Places, datasets_of
     from toolkit.teaching.run import Job, teach
@@ -136,13 +140,14 @@ def _teach(
                 file=sys.stderr,
             )
         clip = open_clip(how.clip, device)
-        with _opened(protocol, weights, device) as teacher:
+        with _opened(protocol, weights, device) as own:
+            teacher = Faster(own, how.compile) if how.compile or how.batch_size > 1 else own
             description = {
                 "kind": "taught", "protocol": protocol.fields(), "protocol_sha256": protocol.sha256,
                 "teacher": dict(teacher.identity), "clip": clip and dict(clip.identity),
                 "format": how.format,
                 "max_attempts": how.max_attempts, "batch_size": how.batch_size,
-                "samples_per_shard": how.samples_per_shard,
+                "compile": how.compile, "samples_per_shard": how.samples_per_shard,
                 "thresholds": {cause: asdict(limit) for cause, limit in limits.items()},
             }  # fmt: skip
             source = Taught(Stage(layout, how.name), how.name, protocol.tag, protocol.sha256)

@@ -1,6 +1,7 @@
 """The SDXL teacher in several real processes: shared, killed, and without its weights."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -61,6 +62,27 @@ def test_two_processes_of_which_one_is_killed(
     _, err = rest.communicate(timeout=300)
     assert rest.returncode == 0, err
     assert made(again) == expected
+
+
+@pytest.mark.timeout(600)
+def test_a_compiled_teacher_is_compared_with_itself(
+    sdxl_weights: dict[str, str], studio: Layout, tmp_path: Path
+) -> None:
+    """Two at a time besides; in fp32 on a CPU they differ by less than a level."""
+    limits = tmp_path / "lenient.toml"
+    limits.write_text(LENIENT)
+    fork_server().run("toolkit.pairs", ["--num_pairs=4", *words_of(studio)])
+    process = start([
+        "--protocol=a-fixed", "--size=64", "--batch_size=2", "--compile",
+        f"--thresholds={limits}", "--settings.precision=fp32", "--device=cpu", *words_of(studio),
+        *(f"--weights.{part}={folder}" for part, folder in sdxl_weights.items()),
+    ])  # fmt: skip
+    out, err = process.communicate(timeout=500)
+    assert process.returncode == 0, err
+    assert "4 targets made" in out
+    told = re.search(r"^compiled and 2 at a time: at least ([0-9.]+|inf) dB", err, re.MULTILINE)
+    assert told, err
+    assert float(told[1]) > 48
 
 
 def anew(layout: Layout) -> Layout:

@@ -402,6 +402,9 @@ def test_protocols_are_listed_shown_and_compared(call: Call) -> None:
 class Company(Stubborn):
     """A teacher whose pictures depend on their company, as those of a batch do to the last bit."""
 
+    def make(self, request: Request, settings: reinhard.Settings) -> Made:
+        return GOOD.make(request, settings)
+
     def make_many(self, requests: list[Request], settings: reinhard.Settings) -> list[Made]:
         self.sizes = [*getattr(self, "sizes", []), len(requests)]
         mark = sum(r.seed + int(r.style_id[-1]) + int(r.prompt[-1]) for r in requests)
@@ -437,6 +440,11 @@ def test_batches_are_the_same_whatever_was_interrupted_or_shared(
     assert [(row["key"], row["sha256"]) for row in rows_of(planned)] == expected
     refused = call(teach.main, *TEACH, planned).refusal()
     assert "batch_size was 3, is 1" in refused
+
+
+def test_there_is_nothing_to_compile_in_the_embedded_teacher(planned: Layout, call: Call) -> None:
+    done = call(teach.main, *TEACH, "--compile", planned)
+    assert "--compile: this teacher has no network to compile" in done.refusal()
 
 
 def test_clip_measures_where_its_weights_are(planned: Layout, call: Call, tmp_path: Path) -> None:
