@@ -44,7 +44,8 @@ def main(
     --num_pairs counts pairs; each becomes as many pictures as there are --seeds. Every content is
     in as many pairs as any other, give or take one. Both pictures of a pair are of the same split,
     they are never nearly the same, and neither is nearly the same as a picture of a later split.
-    The same command writes the same plan; with more pairs it goes on with the smaller plan.
+    The same command writes the same plan; with more pairs or seeds, a plan that has the smaller
+    one's pictures among its own.
 
     Args:
         content_where: SQL over the manifest's columns: the contents.
@@ -137,21 +138,17 @@ def _tree(styles: list[Picture], balance: tuple[str, ...], notes: Counter[str]) 
 
 
 def _kept(path: Path, planned: list[Target]) -> int:
-    """How many pictures of a plan that is there are the first of this one; raises UserError where
-    it holds others."""
+    """How many pictures a plan that is there holds, all of which are in this one; raises UserError
+    where some are not."""
     if not path.exists():
         return 0
-    for number, (old, new) in enumerate(zip(read_plan(path), planned, strict=False)):
-        if old != new:
-            raise UserError(
-                f"{path} holds other pairs, from picture {number} on: choose another --out, or "
-                "give --overwrite"
-            )
+    these = set(planned)
+    others = [target.key for target in read_plan(path) if target not in these]
     length = plan_length(path)
-    if length > len(planned):
+    if others:
         raise UserError(
-            f"{path} holds {length} pictures, more than these {len(planned)}: give --overwrite to "
-            "leave the rest out"
+            f"{path} holds {length} pictures, {len(others)} of them not in this plan, as "
+            f"{others[0]}: choose another --out=FOLDER, or give --overwrite"
         )
     return length
 
@@ -166,9 +163,12 @@ def _print(
     notes: Counter[str],
 ) -> None:
     print(f"{num_pairs} pairs × {num_seeds} seeds = {num_pairs * num_seeds} pictures: {path}")
-    print(f"  of {len(contents)} contents and {len(styles)} styles; as lines beside it: .jsonl")
+    print(
+        f"  drawn from {len(contents)} contents and {len(styles)} style pictures; as lines beside "
+        "it: .jsonl"
+    )
     if kept:
-        print(f"  its first {kept} pictures were planned before")
+        print(f"  {kept} of its pictures were planned before")
     for note, count in sorted(notes.items()):
         print(f"  {note}: {count}")
 

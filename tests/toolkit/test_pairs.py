@@ -23,7 +23,7 @@ def test_pairs_and_pictures_are_told_apart(studio: Layout, call: Call) -> None:
     done = call(pairs.main, "--num_pairs=20", "--seeds=0,1,2", studio)
     assert done.code == 0, done.err
     assert done.out.startswith("20 pairs × 3 seeds = 60 pictures: ")
-    assert "of 5 contents and 7 styles" in done.out
+    assert "from 5 contents and 7 style pictures" in done.out
     targets = list(read_plan(plan_of(studio)))
     assert [t.seed for t in targets] == [0] * 20 + [1] * 20 + [2] * 20
     first = [(t.content_key, t.style_key) for t in targets[:20]]
@@ -41,7 +41,7 @@ def test_the_same_command_writes_the_same_bytes(studio: Layout, call: Call) -> N
     files = [plan_of(studio), plan_of(studio).with_suffix(".jsonl")]
     before = [file.read_bytes() for file in files]
     done = call(pairs.main, *flags)
-    assert "its first 9 pictures were planned before" in done.out
+    assert "9 of its pictures were planned before" in done.out
     assert [file.read_bytes() for file in files] == before
 
 
@@ -106,12 +106,23 @@ def test_bad_flags_are_one_line(studio: Layout, call: Call, flags: list[str], sa
     assert says in call(pairs.main, *flags, studio).refusal()
 
 
+def test_a_plan_grows_by_pairs_and_by_seeds(studio: Layout, call: Call) -> None:
+    call(pairs.main, "--num_pairs=3", "--seeds=0,1", studio)
+    first = set(read_plan(plan_of(studio)))
+    for flags in (["--num_pairs=5", "--seeds=0,1"], ["--num_pairs=5", "--seeds=0,1,2"]):
+        done = call(pairs.main, *flags, studio)
+        assert done.code == 0, done.err
+        assert first < set(read_plan(plan_of(studio)))
+    assert "10 of its pictures were planned before" in done.out
+
+
 def test_a_plan_is_not_replaced_by_other_pairs(studio: Layout, call: Call) -> None:
     call(pairs.main, "--num_pairs=9", studio)
     before = plan_of(studio).read_bytes()
     refused = call(pairs.main, "--num_pairs=9", "--draw_seed=1", studio).refusal()
-    assert "holds other pairs, from picture 0 on" in refused
-    assert "more than these 5" in call(pairs.main, "--num_pairs=5", studio).refusal()
+    assert "holds 9 pictures, 8 of them not in this plan" in refused
+    fewer = call(pairs.main, "--num_pairs=5", studio).refusal()
+    assert "holds 9 pictures, 4 of them not in this plan" in fewer
     assert plan_of(studio).read_bytes() == before
     assert call(pairs.main, "--num_pairs=5", "--overwrite", studio).code == 0
     assert len(list(read_plan(plan_of(studio)))) == 5

@@ -6,12 +6,13 @@ neither an interruption nor the number of processes changes a byte of what comes
 """
 
 import fcntl
+import hashlib
 import itertools
 import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from toolkit.store.manifest import to_json
 from toolkit.teaching.attempts import Maker
 from toolkit.teaching.making import Making, Summary
 from toolkit.teaching.pack import Part, Taught, finish, identity_of, pack_part
-from toolkit.teaching.recover import recover
+from toolkit.teaching.recover import recover, take_over
 
 _FOLLOWS = ("name", "protocol_sha256")
 
@@ -72,6 +73,8 @@ def teach(job: Job, maker: Maker) -> Summary:
         busy = f"another process makes {dataset} (as number {job.rank}): wait for it"
         stack.enter_context(held(lock, busy))
         _refuse_other(job)
+        with _alone(job):
+            _take_over(job)
         packed: set[int] = set()  # to tell it, a whole tar is hashed
         for part in parts(job):
             if _is_packed(job, part):
@@ -92,6 +95,32 @@ def teach(job: Job, maker: Maker) -> Summary:
             with _alone(job):
                 summary.packed = finish(job.source, layout, job.description, parts(job))
     return summary
+
+
+def _take_over(job: Job) -> None:
+    """What another plan made under this name, once for each plan; whichever process comes first."""
+    stage, layout, dataset = job.source.stage, job.layout, job.source.dataset
+    note, digest = stage.folder / "planned_by.txt", _digest(job)
+    if note.exists() and note.read_text("utf-8") == digest:
+        return
+    if layout.manifests_of(dataset) or any(stage.kept()):
+        found: dict[int, bool] = {}
+
+        def is_packed(number: int) -> bool:
+            if not found:
+                found.update({part.index: _is_packed(job, part) for part in parts(job)})
+            return found.get(number, False)
+
+        take_over(layout, dataset, parts(job), stage, is_packed, job.overwrite)
+    write_atomic(note, digest)
+
+
+def _digest(job: Job) -> str:
+    """Of the plan, and of how it is cut into shards."""
+    digest = hashlib.sha256(f"{job.targets_per_shard}\n".encode())
+    for target in read_plans(job.plans):
+        digest.update(to_json(asdict(target)).encode() + b"\n")
+    return digest.hexdigest()
 
 
 def parts(job: Job) -> Iterator[Part]:

@@ -11,8 +11,9 @@ absent.
 
 import hashlib
 import json
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from toolkit.core.files import make_folder, write_atomic
 from toolkit.pairing.plan import Target
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import to_json
+
+_NAME = re.compile(r"(.+)\.[0-9a-f]{8}-\d+\.(json|png|jpg)")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,21 @@ class Stage:
         """The picture of an attempt that was not refused."""
         return self._path(shard, target, attempt.number, attempt.ext).read_bytes()
 
+    def kept(self) -> Iterator[tuple[int, Path]]:
+        """Each file of each attempt, with the number of the shard that it waits for."""
+        for folder in sorted(self.folder.glob("??????")):
+            for path in sorted(folder.iterdir()):
+                if _NAME.fullmatch(path.name):
+                    yield int(folder.name), path
+
+    def key_of(self, path: Path) -> str:
+        """Of the target that a file is of."""
+        return path.name.rpartition(".")[0].rpartition(".")[0]
+
+    def is_of(self, path: Path, target: Target) -> bool:
+        """Whether a file is of just this target."""
+        return path.name.startswith(f"{target.key}.{_digest(target)}-")
+
     def is_whole(self, shard: int, targets: Sequence[Target]) -> bool:
         """Whether all of these targets are finished."""
         return all(
@@ -79,8 +97,11 @@ class Stage:
         shutil.rmtree(self.folder / f"{shard:06d}", ignore_errors=True)
 
     def _path(self, shard: int, target: Target, attempt: int, ext: str) -> Path:
-        digest = hashlib.sha256(to_json(asdict(target)).encode()).hexdigest()[:8]
-        return self.folder / f"{shard:06d}" / f"{target.key}.{digest}-{attempt}.{ext}"
+        return self.folder / f"{shard:06d}" / f"{target.key}.{_digest(target)}-{attempt}.{ext}"
+
+
+def _digest(target: Target) -> str:
+    return hashlib.sha256(to_json(asdict(target)).encode()).hexdigest()[:8]
 
 
 def _read(path: Path) -> Attempt:

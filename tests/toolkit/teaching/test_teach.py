@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import Call, digests_of
 from tests.studio import content
 from toolkit import pairs, teach
+from toolkit.pairing.plan import read_plan
 from toolkit.store.images import decode_rgb
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import (
@@ -125,6 +126,43 @@ def test_a_longer_plan_makes_only_what_is_new(
     call(teach.main, *TEACH, f"--plan={plan}", "--name=whole", studio)
     whole = [(row["key"], row["sha256"]) for row in rows_of(studio, "whole")]
     assert whole == list(after.items())
+
+
+@pytest.mark.parametrize("limit", [[], ["--limit=9"]])
+def test_a_plan_that_grows_in_its_middle_makes_only_what_is_new(
+    planned: Layout, call: Call, limit: list[str]
+) -> None:
+    """More pairs with two seeds: pictures move to other shards, packed or waiting to be."""
+    call(teach.main, *TEACH, *limit, planned)
+    call(pairs.main, "--num_pairs=7", "--seeds=0,1", planned)
+    done = call(teach.main, *TEACH, planned)
+    assert done.code == 0, done.err
+    assert f"{5 if limit else 4} targets made" in done.out
+    call(teach.main, *TEACH, "--name=whole", planned)
+    whole = [(row["key"], row["sha256"]) for row in rows_of(planned, "whole")]
+    assert [(row["key"], row["sha256"]) for row in rows_of(planned)] == whole
+    assert len(whole) == 14
+
+
+@pytest.mark.parametrize("limit", [[], ["--limit=3"]])
+def test_another_plan_loses_nothing_unasked(
+    planned: Layout, call: Call, tmp_path: Path, limit: list[str]
+) -> None:
+    made = 3 if limit else 10
+    call(teach.main, *TEACH, *limit, planned)
+    before = digests_of(planned)
+    call(pairs.main, "--num_pairs=2", "--draw_seed=9", "--seeds=2", f"--out={tmp_path}", planned)
+    other = tmp_path / "pseudo_pairs_train.parquet"
+    for more in ([], ["--limit=1"]):
+        refused = call(teach.main, *TEACH, f"--plan={other}", *more, planned).refusal()
+        assert f"targets holds {made} targets that this plan does not name, as " in refused
+    assert digests_of(planned) == before
+    both = f"{planned.manifests / 'pairs' / 'pseudo_pairs_train.parquet'},{other}"
+    done = call(teach.main, *TEACH, f"--plan={both}", planned)
+    assert f"{12 - made} targets made" in done.out
+    done = call(teach.main, *TEACH, f"--plan={other}", "--overwrite", planned)
+    assert "2 were there" in done.out
+    assert [row["key"] for row in rows_of(planned)] == [t.key for t in read_plan(other)]
 
 
 def test_several_plans_come_one_after_the_other(planned: Layout, call: Call) -> None:
