@@ -20,11 +20,11 @@ setup: .venv/.ready
 # The main job: sample data, targets of a teacher, a training run, its pictures, their scores, a report.
 demo: setup
 	$(BIN)/python -m toolkit.pack
-	$(BIN)/python -m toolkit.pairs --num_pairs=480 --balance=style
-	$(BIN)/python -m toolkit.pairs --num_pairs=120 --balance=style --split=val
-	$(BIN)/python -m toolkit.teach --protocol=reinhard \
-	  --plan=manifests/pairs/pseudo_pairs_train.parquet,manifests/pairs/pseudo_pairs_val.parquet
-	$(BIN)/python -m train.run --main=targets --name=demo --overwrite
+	$(BIN)/python -m toolkit.pairs --num_pairs=480 --balance=style --out=manifests/pairs/demo
+	$(BIN)/python -m toolkit.pairs --num_pairs=120 --balance=style --out=manifests/pairs/demo --split=val
+	$(BIN)/python -m toolkit.teach --protocol=reinhard --name=demo-targets \
+	  --plan=manifests/pairs/demo/pseudo_pairs_train.parquet,manifests/pairs/demo/pseudo_pairs_val.parquet
+	$(BIN)/python -m train.run --main=demo-targets --name=demo --overwrite
 	$(BIN)/python -m train.stylize --run=runs/demo
 	$(BIN)/python -m eval.run --run=runs/demo
 	$(BIN)/python -m eval.report --run=runs/demo

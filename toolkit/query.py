@@ -129,7 +129,10 @@ def _select(
 
 def _column(catalog: Catalog, text: str, grouped: bool) -> str:
     named = re.fullmatch(r"(.*?)\s+as\s+(\w+)", text, re.IGNORECASE | re.DOTALL)
-    body, alias = (named[1], f' AS "{named[2]}"') if named else (text, "")
+    body, name = (named[1], named[2]) if named else (text, "")
+    if re.fullmatch(r"\w+\.\w+", text):  # of a sidecar, which DuckDB would show without its name
+        name = text
+    alias = f' AS "{name}"' if name else ""
     return f"{catalog.expression(body, 'columns', grouped)}\n{alias}"
 
 

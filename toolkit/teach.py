@@ -7,8 +7,11 @@ python -m toolkit.teach protocol show a-fixed --sentence
 """
 
 import resource
+import signal
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +36,7 @@ def main(
     batch_size: int = 1,
     compile: bool = False,
     thresholds: Path | None = None,
+    keep_refused: Path | None = None,
     clip: str | None = None,
     limit: int | None = None,
     device: str = "auto",
@@ -48,8 +52,8 @@ def main(
     a gentler way; each attempt is a row, and a picture made by a retry has protocol_exact=false.
 
     Args:
-        plan: of toolkit.pairs, .parquet or .jsonl, several one after the other;
-            manifests/pairs/pseudo_pairs_train.parquet otherwise.
+        plan: of toolkit.pairs, .parquet or .jsonl, or the folder of one; several one after the
+            other; manifests/pairs/pseudo_pairs_train.parquet otherwise.
         protocol: the name of a preset (`protocol list`), or a PATH.toml.
         name: the dataset's.
         samples_per_shard: targets in one tar.
@@ -58,7 +62,8 @@ def main(
         batch_size: first attempts that are made together, for a GPU with room; not the same to the
             last bit, but within 35 dB (PSNR), which the first ones are checked for.
         compile: torch.compile for the network, checked likewise; the first picture takes minutes.
-        thresholds: a TOML file of limits for quality control, as `calibrate` writes it.
+        thresholds: a TOML file of limits for quality control, as `calibrate` and `limits` write it.
+        keep_refused: a folder for the pictures that quality control refuses, to look at.
         clip: folder or hub id of CLIP, for content consistency; not measured otherwise.
         limit: a rehearsal: makes so many targets, packs nothing, and tells what all would take;
             what it made is kept for the run.
@@ -79,14 +84,26 @@ def main(
         raise UserError(f"--weights.{unknown[0]}: the teacher {chosen.teacher} takes {parts}")
     for line in getattr(module, "warnings", lambda settings: [])(chosen.settings):
         print(line, file=sys.stderr)
+    plans = tuple(map(_plan, plan))
     _teach(
-        layout, plan or (layout.manifests / "pairs" / "pseudo_pairs_train.parquet",), chosen,
+        layout, plans or (layout.manifests / "pairs" / "pseudo_pairs_train.parquet",), chosen,
         weights, device,
         _How(
-            name, samples_per_shard, format, max_attempts, batch_size, compile, thresholds, clip,
-            limit, overwrite,
+            name, samples_per_shard, format, max_attempts, batch_size, compile, thresholds,
+            keep_refused, clip, limit, overwrite,
         ),
     )  # fmt: skip
+
+
+def _plan(path: Path) -> Path:
+    """A plan's file. Raises UserError for a folder that does not hold just one."""
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob("*.parquet"))
+    if len(found) != 1:
+        there = ", ".join(p.name for p in found) or "none"
+        raise UserError(f"--plan={path}: name a file of that folder; of plans it has {there}")
+    return found[0]
 
 
 @dataclass(frozen=True)
@@ -100,6 +117,7 @@ class _How:
     batch_size: int
     compile: bool
     thresholds: Path | None
+    keep_refused: Path | None
     clip: str | None
     limit: int | None
     overwrite: bool
@@ -121,7 +139,7 @@ def _teach(
     from toolkit.teaching.faster import Faster
     from toolkit.teaching.pack import Taught
     from toolkit.teaching.places import Places, datasets_of
-    from toolkit.teaching.run import Job, teach
+    from toolkit.teaching.run import Job, refuse_other, teach
     from toolkit.teaching.stage import Stage
 
     for plan in plans:
@@ -135,54 +153,68 @@ def _teach(
         seeds = places.check(read_plans(plans))
         if odd := sorted(seeds - set(protocol.seeds)):
             print(
-                f"the plan has the seeds {', '.join(map(str, odd))}; the protocol {protocol.name} "
-                f"says {', '.join(map(str, protocol.seeds))}",
+                f"the plan has seeds that the protocol {protocol.name} does not name: "
+                f"{', '.join(map(str, odd))}; it names {', '.join(map(str, protocol.seeds))}",
                 file=sys.stderr,
             )
+        description = {
+            "kind": "taught", "protocol": protocol.fields(), "protocol_sha256": protocol.sha256,
+            "format": how.format, "max_attempts": how.max_attempts, "batch_size": how.batch_size,
+            "compile": how.compile, "samples_per_shard": how.samples_per_shard,
+            "thresholds": {cause: asdict(limit) for cause, limit in limits.items()},
+        }  # fmt: skip
+        source = Taught(Stage(layout, how.name), how.name, protocol.tag, protocol.sha256)
+        job = Job(
+            source, layout, description, plans, how.samples_per_shard, how.batch_size, rank,
+            world, how.limit, how.overwrite, how.keep_refused,
+        )  # fmt: skip
+        refuse_other(job)  # before weights are loaded
         clip = open_clip(how.clip, device)
-        with _opened(protocol, weights, device) as own:
+        with _opened(protocol, weights, device) as own, _interruptible():
             teacher = Faster(own, how.compile) if how.compile or how.batch_size > 1 else own
-            description = {
-                "kind": "taught", "protocol": protocol.fields(), "protocol_sha256": protocol.sha256,
-                "teacher": dict(teacher.identity), "clip": clip and dict(clip.identity),
-                "format": how.format,
-                "max_attempts": how.max_attempts, "batch_size": how.batch_size,
-                "compile": how.compile, "samples_per_shard": how.samples_per_shard,
-                "thresholds": {cause: asdict(limit) for cause, limit in limits.items()},
-            }  # fmt: skip
-            source = Taught(Stage(layout, how.name), how.name, protocol.tag, protocol.sha256)
             maker = Maker(places, protocol, teacher, limits, how.format, how.max_attempts, clip)
-            job = Job(
-                source, layout, description, plans, how.samples_per_shard, how.batch_size, rank,
-                world, how.limit, how.overwrite,
-            )  # fmt: skip
-            try:
-                summary = teach(job, maker)
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt("the same command goes on after the last picture") from None
+            description["teacher"] = dict(teacher.identity)
+            description["clip"] = clip and dict(clip.identity)
+            summary = teach(job, maker)
     _print(job, summary)
     if clip is None:
         print(f"  CLIP's content consistency was not measured: {HOW_TO_GET}")
 
 
-def _opened(protocol: Protocol, weights: Mapping[str, str], device: str) -> Any:
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the work with a line that says how it goes on."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, stop) if is_main else None
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on after the last picture") from None
+    finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _opened(protocol: Protocol, weights: Mapping[str, str], device: str) -> Iterator[Any]:
     """The teacher, on its device, which nothing else may use meanwhile where it has weights."""
-    from contextlib import contextmanager
+    module = teacher_module(protocol.teacher)
+    if not module.SOURCES:
+        yield module.open_teacher(protocol.settings, {}, "cpu")
+        return
+    for part, place in weights.items():
+        if place.startswith(("/", ".", "~")) and not Path(place).is_dir():
+            raise UserError(f"--weights.{part}={place}: there is no such folder")
+    from toolkit.encoders.alone import alone_on
+    from toolkit.encoders.device import own_device, usable_device
 
-    @contextmanager
-    def opened() -> Any:
-        module = teacher_module(protocol.teacher)
-        if not module.SOURCES:
-            yield module.open_teacher(protocol.settings, {}, "cpu")
-            return
-        from toolkit.encoders.alone import alone_on
-        from toolkit.encoders.device import own_device, usable_device
-
-        place = usable_device(own_device(device))
-        with alone_on(place, protocol.teacher):
-            yield module.open_teacher(protocol.settings, weights, str(place))
-
-    return opened()
+    card = usable_device(own_device(device))
+    with alone_on(card, protocol.teacher):
+        yield module.open_teacher(protocol.settings, weights, str(card))
 
 
 def _options(options: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:

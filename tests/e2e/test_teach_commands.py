@@ -2,13 +2,16 @@
 tiny random weights in the hub's layout, offline."""
 
 import json
+import os
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tests.conftest import words_of
+from tests.conftest import ROOT, words_of
 from tests.fork_server import fork_server
 from tests.studio import content
 from toolkit.store.layout import Layout
@@ -86,3 +89,25 @@ def test_calibrate_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "precision 1.000, recall 1.000" in done.stdout
     assert "[leak]" in (tmp_path / "out.toml").read_text()
+
+
+def test_sigterm_ends_with_a_line_that_says_how_it_goes_on(studio: Layout) -> None:
+    """As a scheduler ends a job; what was made is there when the same command goes on."""
+    planned = fork_server().run("toolkit.pairs", ["--num_pairs=20", "--seeds=0,1,2,3",
+                                                  *words_of(studio)])  # fmt: skip
+    assert planned.returncode == 0, planned.stderr
+    words = ["--protocol=reinhard", "--size=512", *words_of(studio)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "toolkit.teach", *words], text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    stage = studio.shards / "targets" / ".staged"
+    while process.poll() is None and not list(stage.glob("*/*.json")):
+        time.sleep(0.01)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "interrupted: the same command goes on after the last picture" in err
+    found = fork_server().run("toolkit.query", ["dataset='targets'", "--count", *words_of(studio)])
+    assert "targets is not finished: python -m toolkit.teach goes on with it" in found.stderr
+    assert len(list(stage.glob("*/*.json"))) >= 1

@@ -277,8 +277,8 @@ def test_nothing_near_is_no_hint(where: str, query: Query, triplets: Layout) -> 
     assert query(where, "--count", of=triplets) == (0, "0\n", "")
 
 
-def test_a_dataset_for_an_expression_is_told_the_flag(query: Query) -> None:
-    assert "tiny is a dataset, not a column: write --datasets=tiny" in query("tiny").refusal()
+def test_a_dataset_for_an_expression_is_told_the_condition(query: Query) -> None:
+    assert "tiny is a dataset, not a column: write dataset='tiny'" in query("tiny").refusal()
 
 
 def test_rehearsals_stay_out_unless_they_are_named(

@@ -50,7 +50,7 @@ def run(
         _dispatch(command, name, args, fields)
         sys.stdout.flush()  # here, where a failure still has an answer
     except UserError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {one_line(error, 800)}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:  # the reader went away, as `| head` does
         _discard_output()

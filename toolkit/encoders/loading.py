@@ -23,10 +23,12 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 @dataclass(frozen=True)
 class Pretrained:
     """Weights that an encoder takes by default. hub_id: may go on with a folder inside the
-    repository; size: of the download, for people."""
+    repository; size: of the download, for people; files: patterns of those that are needed, where
+    the repository has many more."""
 
     hub_id: str
     size: str
+    files: tuple[str, ...] = ()
 
 
 def load_model(
@@ -85,7 +87,8 @@ def load(
         with quiet(with_bars=sys.stderr.isatty()):
             return build(repository, **options)
     except Exception as error:
-        only = f' --include="{folder}/*"' if folder else ""
+        wanted = (f"{folder}/*",) if folder else default.files if where == default.hub_id else ()
+        only = "".join(f' --include="{pattern}"' for pattern in wanted)
         raise UserError(
             f"the weights {where}{size} are not on this machine: get them with `hf download "
             f"{repository}{only}`, or name their folder with {flag}=DIR [{_brief(error)}]"

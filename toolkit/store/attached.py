@@ -134,8 +134,8 @@ def _refuse_stale(layout: Layout, attached: Attached) -> None:
         manifest = layout.manifest_named(dataset, path.stem)
         if not manifest.is_file() or made_from != manifest_metadata(manifest)[SHARD_SHA256]:
             raise UserError(
-                f"the sidecar {path} is stale, its shard was packed anew: make it again, or delete "
-                "its folder"
+                f"the sidecar {path} is stale, its shard was packed anew: make it again "
+                "(toolkit.teach grade and toolkit.encode do), or delete its folder"
             )
 
 

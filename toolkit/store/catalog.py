@@ -147,6 +147,9 @@ class Catalog:
                 if wanted not in self.datasets:
                     hints.append(f"{wanted} was left out: name it with --datasets={wanted}")
                 continue
+            if column.lower() == "dataset" and (self.layout.shards / wanted / ".staged").is_dir():
+                hints.append(f"{wanted} is not finished: python -m toolkit.teach goes on with it")
+                continue
             near = difflib.get_close_matches(wanted.casefold(), known, n=1)
             if wanted not in known.values() and near:
                 hints.append(f"no row has {column} {wanted!r}: did you mean {known[near[0]]!r}?")
@@ -190,7 +193,7 @@ def explain(
         )
     unknown = re.search(r'Referenced column "([^"]+)"', text)
     if unknown and unknown[1] in datasets:
-        return f"{unknown[1]} is a dataset, not a column: write --datasets={unknown[1]}"
+        return f"{unknown[1]} is a dataset, not a column: write dataset='{unknown[1]}'"
     if unknown:
         near = difflib.get_close_matches(unknown[1], [*SCHEMA.names, *more_columns], n=1)
         quotes = f"a text is written '{unknown[1]}'; columns are {', '.join(SCHEMA.names)}"

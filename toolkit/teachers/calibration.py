@@ -10,6 +10,8 @@ from toolkit.teachers.grading import CHECKS, Check, Limits, default_limits, grad
 GOOD = "good"
 FALSE_REFUSALS, FALSE_DOUBTS = 0.04, 0.25
 """Shares of the good pictures that all checks together may refuse, and may call second class."""
+LEAST_GOOD, LEAST_FAULTY = 10, 5
+"""Pictures below which nothing is fitted."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Caught:
 
 
 def fit_limits(samples: Sequence[Labelled]) -> dict[str, Limits]:
-    """Limits for the checks that have pictures with their fault; the table's for the others.
+    """Limits for the checks that have enough pictures with their fault; the table's for the others.
 
     Each check gets an equal part of the good pictures that may be refused wrongly. Where its faulty
     pictures lie far beyond, the limit stands half way between the two.
@@ -45,8 +47,10 @@ def fit_limits(samples: Sequence[Labelled]) -> dict[str, Limits]:
     good = [sample.measures for sample in samples if sample.label == GOOD]
     if not good:
         raise ValueError(f"no picture is labelled {GOOD}")
-    limits = default_limits()
-    fitted = [c for c in CHECKS if any(s.label == c.cause for s in samples)]
+    limits, labels = default_limits(), [sample.label for sample in samples]
+    if len(good) < LEAST_GOOD:
+        return limits
+    fitted = [c for c in CHECKS if labels.count(c.cause) >= LEAST_FAULTY]
     for check in fitted:
         fine = _values(check, good)
         faulty = _values(check, [s.measures for s in samples if s.label == check.cause])
@@ -92,6 +96,12 @@ def precision_and_recall(
         both / sum(is_refused) if any(is_refused) else 1.0,
         both / sum(is_faulty) if any(is_faulty) else 1.0,
     )
+
+
+def num_wrong(samples: Sequence[Labelled], limits: Mapping[str, Limits]) -> int:
+    """Good pictures that are refused, and faulty ones that are not."""
+    verdicts = ((s.label != GOOD, grade(s.measures, s.is_finite, limits)) for s in samples)
+    return sum(is_faulty != (verdict.grade == "R") for is_faulty, verdict in verdicts)
 
 
 def _values(check: Check, measures: Sequence[Mapping[str, float | None]]) -> np.ndarray:

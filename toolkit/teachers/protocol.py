@@ -1,6 +1,7 @@
 """Named ways of making targets: a teacher, its settings, seeds; hashed, so that no two are mixed.
 
-A preset is a TOML file in `protocols/`, or anywhere: `--protocol=mine.toml`.
+A preset is a TOML file in `protocols/`, or anywhere: `--protocol=mine.toml`. With `like = "NAME"`
+it says only what differs from another.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ from toolkit.store.manifest import to_json
 from toolkit.teachers.api import teacher_module
 
 PRESETS = Path(__file__).parent / "protocols"
+_SIZES = (64, 4096)
 
 
 @dataclass(frozen=True)
@@ -74,22 +76,35 @@ def load_protocol(name: str, changes: Mapping[str, Any] | None = None) -> Protoc
         known = ", ".join(protocol_names())
         raise UserError(f"there is no protocol {name!r}: choose {known}, or give a PATH.toml")
     tree = load_toml(path)
-    teacher = tree.pop("teacher", None)
-    if not isinstance(teacher, str):
-        raise UserError(f'{path} must name its teacher, as in teacher = "sdxl_ip_adapter"')
-    empty = Protocol(path.stem, teacher, 1, (0,), 0, "crop", teacher_module(teacher).Settings())
-    if odd := {"name", "teacher"} & set(tree):
-        raise UserError(
-            f"unknown name {odd.pop()} in {path}: the file's own name is the protocol's"
-        )
+    if "name" in tree:
+        raise UserError(f"unknown name name in {path}: the file's own name is the protocol's")
+    begin = _beginning(path, tree.pop("like", None), tree.pop("teacher", None))
     try:
-        found = resolve(empty, tree, str(path))
+        found = resolve(begin, tree, str(path))
         changed = resolve(found, changes or {}, "the flags")
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
-    at_least(0, **{f"seeds={seed}": seed for seed in changed.seeds})
-    _check_size(changed)
+        at_least(0, **{f"seeds={seed}": seed for seed in changed.seeds})
+        _check_size(changed)
+    except (UserError, ValueError) as error:
+        place = "" if str(path) in str(error) or "the flags" in str(error) else f"{path}: "
+        raise UserError(f"{place}{error}") from None
     return dataclasses.replace(changed, name=path.stem + ("~" if changed != found else ""))
+
+
+def _beginning(path: Path, like: Any, teacher: Any) -> Protocol:
+    """What a file's own settings are put upon."""
+    if like is not None:
+        if teacher is not None or not isinstance(like, str):
+            raise UserError(f'{path}: write like = "NAME" of a protocol, and then no teacher')
+        near = path.parent / like
+        return load_protocol(str(near) if like.endswith(".toml") and near.is_file() else like)
+    if not isinstance(teacher, str):
+        raise UserError(
+            f'{path} must name its teacher, as in teacher = "sdxl_ip_adapter", or a protocol that '
+            'it is like but for a few settings, as in like = "a-fixed"'
+        )
+    module = teacher_module(teacher)
+    size = 512 if module.MULTIPLE > 1 else 0
+    return Protocol(path.stem, teacher, 1, (0, 1, 2), size, "crop", module.Settings())
 
 
 def _check_size(protocol: Protocol) -> None:
@@ -97,9 +112,10 @@ def _check_size(protocol: Protocol) -> None:
     multiple, size = teacher_module(protocol.teacher).MULTIPLE, protocol.size
     if size == 0 and multiple == 1:
         return
-    if size < 64 or size % multiple:
+    low, high = _SIZES
+    if not low <= size <= high or size % multiple:
         own = "" if multiple > 1 else ", or 0 for the content's own"
-        raise UserError(f"size={size}: takes a multiple of {multiple} from 64 on{own}")
+        raise UserError(f"size={size}: takes a multiple of {multiple} from {low} to {high}{own}")
 
 
 def difference(a: Protocol, b: Protocol) -> dict[str, tuple[Any, Any]]:

@@ -21,8 +21,14 @@ from toolkit.teachers.api import Made, Request
 from toolkit.teachers.sdxl_ip_adapter import Settings
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
-_BASE = Pretrained("stabilityai/stable-diffusion-xl-base-1.0", "7 GB in fp16")
-_ADAPTER = Pretrained("h94/IP-Adapter", "4.4 GB with its image encoder")
+_BASE = Pretrained(
+    "stabilityai/stable-diffusion-xl-base-1.0", "7 GB in fp16",
+    ("*.json", "*.txt", "*.fp16.safetensors"),
+)  # fmt: skip
+_ADAPTER = Pretrained(
+    "h94/IP-Adapter", "4.4 GB with its image encoder",
+    ("sdxl_models/ip-adapter_sdxl.safetensors", "sdxl_models/image_encoder/*"),
+)  # fmt: skip
 _REMEMBERED = 256 * 1024**2
 """Bytes of embeddings that are kept, of paintings and of captions each: of some 50,000 paintings
 (5 KB apiece; 1.3 MB with the adapters called plus), of some 400 captions."""

@@ -1,5 +1,6 @@
 """Limits fitted to labelled pictures of one's own: a table names them, half of the contents fit."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -71,8 +72,33 @@ def table_of(samples: Sequence[Labelled], limits: Mapping[str, Limits]) -> list[
         causes = ", ".join(f"{name} {n}" for name, n in sorted(c.causes.items()))
         shares = f"{c.refused / c.count:>8.3f} {c.second / c.count:>8.3f}"
         lines.append(f"{label:<16} {c.count:>8} {shares}  {causes}")
+    if len(found) == (GOOD in found):
+        return [
+            *lines,
+            "nothing here is labelled with a fault, so precision and recall say nothing",
+        ]
     precision, recall = precision_and_recall(samples, limits)
     return [*lines, f"of refusing: precision {precision:.3f}, recall {recall:.3f}"]
+
+
+def unfitted(samples: Sequence[Labelled]) -> list[str]:
+    """What there was too little of to fit to, and which labels no check is for, a line each."""
+    from toolkit.teachers.calibration import GOOD, LEAST_FAULTY, LEAST_GOOD
+
+    counts = Counter(sample.label for sample in samples)
+    causes = [check.cause for check in CHECKS]
+    lines = []
+    if counts[GOOD] < LEAST_GOOD:
+        lines.append(
+            f"no limit was fitted: of {GOOD} pictures, {counts[GOOD]} are too few, {LEAST_GOOD} do"
+        )
+    elif few := [f"{c} ({counts[c]})" for c in causes if 0 < counts[c] < LEAST_FAULTY]:
+        lines.append(f"too few to fit to, {LEAST_FAULTY} do: {', '.join(few)}")
+    if odd := sorted(set(counts) - {GOOD, *causes}):
+        lines.append(
+            f"no check is for {', '.join(odd)}: counted as faulty; checks: {', '.join(causes)}"
+        )
+    return lines
 
 
 def _pixels(table: Path, name: str) -> np.ndarray:

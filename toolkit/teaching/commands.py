@@ -73,8 +73,11 @@ def export(
     """
     from toolkit.teaching.export import export_folder
 
-    count, written = export_folder(local_layout(shards, manifests), name, where, out, meta)
+    layout = local_layout(shards, manifests)
+    count, written, others = export_folder(layout, name, where, out, meta)
     print(f"{count} pictures and meta.{meta} in {out}, {written} of them written now")
+    if others:
+        print(f"  {others} other pictures lie there, of which meta.{meta} says nothing")
 
 
 def regrade(
@@ -88,9 +91,13 @@ def regrade(
 ) -> None:
     """Grades targets that are packed already, as columns of a sidecar: "quality.grade='A'".
 
+    The rows' own grade and weight stay as they are, and so does what was refused while it was made,
+    of which no picture is kept: `toolkit.teach --thresholds` under another --name makes it anew.
+
     Args:
         name: the dataset's; its samples are linked to contents and styles.
-        thresholds: a TOML file of limits, as `calibrate` writes it.
+        thresholds: a TOML file of limits, as `calibrate` and `limits` write it; the built-in ones
+            otherwise, whatever the dataset was made with.
         clip: folder or hub id of CLIP, for content consistency; not measured otherwise.
         device: of CLIP: cpu, cuda, cuda:1; a GPU where there is one otherwise.
         shards: folder of the tars.
@@ -103,14 +110,15 @@ def regrade(
     limits = load_limits(thresholds)
     found = work.regrade(local_layout(shards, manifests), name, limits, open_clip(clip, device))
     grades = ", ".join(f"{grade} {count}" for grade, count in sorted(found.grades.items()))
-    print(f"{name}: {grades or 'nothing to grade'}")
+    by = f"the limits of {thresholds}" if thresholds else "the built-in limits"
+    print(f"{name}, by {by}: {grades or 'nothing to grade'}")
     for cause, count in sorted(found.causes.items()):
         print(f"  would be refused, {cause}: {count}")
     for cause, count in sorted(found.skipped.items()):
         print(f"  not graded, {cause}: {count}")
     if clip is None:
         print(f"  CLIP's content consistency was not measured: {HOW_TO_GET}")
-    print(f"  in queries: \"{work.SIDECAR}.grade='A'\"")
+    print(f"  in queries: \"{work.SIDECAR}.grade='A'\"; the rows' own grade stays as it is")
 
 
 def calibrate(*, labels: Path, out: Path | None = None) -> None:
@@ -124,9 +132,9 @@ def calibrate(*, labels: Path, out: Path | None = None) -> None:
             …
         out: writes the limits to this TOML file, for --thresholds=.
     """
-    from toolkit.teachers.calibration import fit_limits
+    from toolkit.teachers.calibration import fit_limits, num_wrong
     from toolkit.teachers.grading import default_limits
-    from toolkit.teaching.calibrate import read_labelled, table_of, write_limits
+    from toolkit.teaching.calibrate import read_labelled, table_of, unfitted, write_limits
 
     if not labels.is_file():
         raise UserError(f"there is no table {labels}")
@@ -135,18 +143,37 @@ def calibrate(*, labels: Path, out: Path | None = None) -> None:
         limits = fit_limits(fit)
     except ValueError as error:
         raise UserError(f"{labels}: {error}") from None
-    for title, chosen in (("the table's limits", default_limits()), ("fitted limits", limits)):
+    for title, chosen in (("built-in limits", default_limits()), ("fitted limits", limits)):
         print(f"{title}, on the half that was not fitted to:")
         print("\n".join(f"  {line}" for line in table_of(held_out, chosen)))
+    for line in unfitted(fit):
+        print(line)
+    before, now = num_wrong(held_out, default_limits()), num_wrong(held_out, limits)
+    if now > before:
+        print(f"the fitted limits are wrong about {now} pictures, the built-in ones about {before}")
     if out is not None:
         write_limits(out, limits)
         print(f"limits: {out}")
+
+
+def limits(*, out: Path) -> None:
+    """Writes the built-in limits of quality control as a TOML file, to change for --thresholds=.
+
+    Args:
+        out: the file.
+    """
+    from toolkit.teachers.grading import default_limits
+    from toolkit.teaching.calibrate import write_limits
+
+    write_limits(out, default_limits())
+    print(f"limits: {out}")
 
 
 COMMANDS: Mapping[str, Any] = {
     "export": export,
     "grade": regrade,
     "calibrate": calibrate,
+    "limits": limits,
     "protocol": {"list": list_protocols, "show": show_protocol, "diff": diff_protocols},
 }
 """By name, for `toolkit.core.command.run`."""

@@ -23,11 +23,12 @@ _COLUMNS = (
 
 def export_folder(
     layout: Layout, dataset: str, where: str, out: Path, meta: Literal["csv", "json"]
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """Writes the pictures for which the condition holds, and meta.csv or meta.json.
 
-    Pictures are PNG, as their names say, whatever they are packed as. One that is there stays.
-    Returns how many pictures there are, and how many were written now. Raises UserError.
+    Pictures are PNG, as their names say, whatever they are packed as. Returns how many there are,
+    how many were written now, for they were not there or were others, and how many pictures the
+    folder has besides. Raises UserError.
     """
     catalog = Catalog(layout, [dataset])
     condition = catalog.condition(where)
@@ -42,12 +43,14 @@ def export_folder(
         for row in batch.to_pylist():
             fact = _facts(row)
             facts.append(fact)
-            path = out / fact["name"]
-            if not path.exists():
-                write_atomic(path, _png(layout, row))
+            path, data = out / fact["name"], _png(layout, row)
+            if not path.exists() or path.read_bytes() != data:
+                write_atomic(path, data)
                 written += 1
     _write_meta(out / f"meta.{meta}", facts)
-    return len(facts), written
+    names = {fact["name"] for fact in facts}
+    others = sum(path.name not in names for path in out.glob("*.png"))
+    return len(facts), written, others
 
 
 def _facts(row: dict[str, Any]) -> dict[str, Any]:

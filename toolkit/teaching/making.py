@@ -7,12 +7,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from pathlib import Path
 
+from toolkit.core.files import make_folder, write_atomic
 from toolkit.core.progress import Progress
 from toolkit.packing.write import PackResult
 from toolkit.pairing.plan import Target
+from toolkit.store.images import encode_png
 from toolkit.teachers.api import Made, Request
 from toolkit.teaching.attempts import Maker
+from toolkit.teaching.pack import attempt_key
 from toolkit.teaching.stage import Attempt, Stage
 
 
@@ -55,10 +59,19 @@ class Making:
         part: its number.
         maker: of the attempts.
         summary: counts what is done.
+        keep_refused: folder for pictures that are refused.
     """
 
-    def __init__(self, stage: Stage, part: int, maker: Maker, summary: Summary):
+    def __init__(
+        self,
+        stage: Stage,
+        part: int,
+        maker: Maker,
+        summary: Summary,
+        keep_refused: Path | None = None,
+    ):
         self._stage, self._part, self._maker, self._summary = stage, part, maker, summary
+        self._keep_refused = keep_refused
 
     def run(self, blocks: Sequence[Sequence[Target]], label: str) -> None:
         """Finishes the targets of all blocks, of which each is what is made together. Raises what
@@ -133,6 +146,9 @@ class Making:
             assert made is not None
             attempt, data = self._maker.judged(work.target, work.asked, made, _causes(work))
         assert isinstance(attempt, Attempt)
+        if self._keep_refused and made and attempt.grade == "R":
+            name = f"{attempt_key(work.target.key, attempt.number)}.png"
+            write_atomic(make_folder(self._keep_refused) / name, encode_png(made.pixels))
         self._stage.add(self._part, work.target, attempt, data)
         work.attempts.append(attempt)
         self._summary.causes.update(attempt.causes)

@@ -36,7 +36,8 @@ class Job:
     """What is to be made. source: the dataset and its stage; description: everything that decides
     its bytes besides the plan; plans: its files, in their order; batch_size: first attempts that
     are made together; rank, world: this process among all that share the work; limit: stop after so
-    many targets, and pack nothing; overwrite: whether another dataset of that name is replaced."""
+    many targets, and pack nothing; overwrite: whether another dataset of that name is replaced;
+    keep_refused: folder for pictures that are refused, to look at."""
 
     source: Taught
     layout: Layout
@@ -48,6 +49,7 @@ class Job:
     world: int = 1
     limit: int | None = None
     overwrite: bool = False
+    keep_refused: Path | None = None
 
 
 def teach(job: Job, maker: Maker) -> Summary:
@@ -141,7 +143,7 @@ def _make(job: Job, part: Part, maker: Maker, summary: Summary) -> None:
             break
         mine.append(block)
         done += len(block)
-    making = Making(job.source.stage, part.index, maker, summary)
+    making = Making(job.source.stage, part.index, maker, summary, job.keep_refused)
     making.run(mine, f"teach {job.source.dataset} {part.index}")
 
 
@@ -191,24 +193,44 @@ def _refuse_other_data(job: Job) -> None:
         )
 
 
+def refuse_other(job: Job) -> None:
+    """Raises UserError where the name is taken, or its pictures are being made in another way than
+    the job's description says, as far as it goes."""
+    _refuse_other_data(job)
+    if not job.overwrite:
+        before = _made_by(job)
+        if before is not None:
+            known = {name: before.get(name) for name in job.description}
+            _refuse_changed(job, known)
+
+
 def _refuse_other(job: Job) -> None:
     """Raises UserError where pictures of this name are being made in another way."""
     path = job.source.stage.folder / "made_by.json"
-    dataset, card = job.source.dataset, job.layout.card(job.source.dataset)
     text = to_json(job.description)
     if job.overwrite:
         with _alone(job):
             _clear_other(job, path, text)
     else:
-        before = _description(path) or _description(card, "made_by")
-        if before is not None and before != json.loads(text):
-            changed = _changed(before, json.loads(text))
-            raise UserError(
-                f"the dataset {dataset} was begun in another way ({changed}): choose another "
-                "--name, or give --overwrite to make it anew"
-            )
+        before = _made_by(job)
+        if before is not None:
+            _refuse_changed(job, before)
     if not path.exists() or path.read_text("utf-8") != text:
         write_atomic(path, text)
+
+
+def _made_by(job: Job) -> Any:
+    path = job.source.stage.folder / "made_by.json"
+    return _description(path) or _description(job.layout.card(job.source.dataset), "made_by")
+
+
+def _refuse_changed(job: Job, before: Any) -> None:
+    now = json.loads(to_json(job.description))
+    if before != now:
+        raise UserError(
+            f"the dataset {job.source.dataset} was begun in another way ({_changed(before, now)}): "
+            "choose another --name, or give --overwrite to make it anew"
+        )
 
 
 def _clear_other(job: Job, path: Path, text: str) -> None:

@@ -47,9 +47,11 @@ def test_flags_make_another_protocol() -> None:
         ('teacher = "reinhard"\nstrenght = 1', "unknown name strenght"),
         ('teacher = "reinhard"\n[settings]\ntextur = 1', "did you mean texture"),
         ('teacher = "reinhard"\n[settings]\ntexture = 900', "texture must be"),
-        ('teacher = "reinhard"\nsize = -1', "size=-1: takes a multiple of 1 from 64 on"),
+        ('teacher = "reinhard"\nsize = -1', "size=-1: takes a multiple of 1 from 64 to 4096"),
         ('teacher = "sdxl_ip_adapter"\nsize = 100', "size=100: takes a multiple of 8"),
-        ('teacher = "sdxl_ip_adapter"', "size=0: takes a multiple of 8"),
+        ('teacher = "sdxl_ip_adapter"\nsize = 100000', "from 64 to 4096"),
+        ('like = "a-fixed"\nteacher = "reinhard"', "and then no teacher"),
+        ('like = "b-fixed"', "there is no protocol 'b-fixed'"),
         ('teacher = "reinhard"\nname = "x"', "unknown name name"),
         ("teacher = ", "not valid TOML"),
     ],
@@ -64,3 +66,16 @@ def test_a_bad_file_is_one_line(tmp_path: Path, text: str, says: str) -> None:
 def test_an_unknown_preset_names_the_known() -> None:
     with pytest.raises(UserError, match="choose a-fixed, a-generation, reinhard"):
         load_protocol("a-fix")
+
+
+def test_a_file_says_only_what_differs(tmp_path: Path) -> None:
+    path, more = tmp_path / "softer.toml", tmp_path / "softest.toml"
+    path.write_text('like = "a-fixed"\n[settings]\nstrength = 0.4\n')
+    assert difference(load_protocol("a-fixed"), load_protocol(str(path))) == {
+        "strength": (0.45, 0.4)
+    }
+    more.write_text('like = "softer.toml"\nsize = 768\n')
+    found = load_protocol(str(more))
+    assert (found.name, found.size, found.settings.strength) == ("softest", 768, 0.4)
+    path.write_text('teacher = "sdxl_ip_adapter"\n')
+    assert (load_protocol(str(path)).size, load_protocol(str(path)).seeds) == (512, (0, 1, 2))

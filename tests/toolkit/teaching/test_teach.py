@@ -351,7 +351,7 @@ def test_a_plan_of_what_is_not_packed_is_refused(
 def test_seeds_outside_the_protocol_are_told(studio: Layout, call: Call) -> None:
     call(pairs.main, "--num_pairs=1", "--seeds=7", studio)
     done = call(teach.main, *TEACH, studio)
-    assert "the plan has the seeds 7; the protocol reinhard says 0, 1, 2" in done.err
+    assert "the protocol reinhard does not name: 7; it names 0, 1, 2" in done.err
 
 
 def test_export_packs_again(planned: Layout, call: Call, tmp_path: Path) -> None:
@@ -373,6 +373,12 @@ def test_export_packs_again(planned: Layout, call: Call, tmp_path: Path) -> None
     assert back[rows[0]["sha256"]]["protocol"] == rows[0]["protocol"]
     links = [(x["role"], x["key"]) for x in back[rows[0]["sha256"]]["links"]]
     assert links == [(x["role"], x["key"]) for x in rows[0]["links"]]
+    (out / name).write_bytes(b"another picture of that name")
+    done = call(COMMANDS["export"], f"--out={out}", "--where=key like '%_seed0'", planned)
+    assert "5 pictures and meta.csv" in done.out
+    assert "1 of them written now" in done.out
+    assert "5 other pictures lie there, of which meta.csv says nothing" in done.out
+    assert (out / name).read_bytes() == reader.picture(rows[0]["key"])
 
 
 def test_grade_agrees_with_what_teach_measured(planned: Layout, call: Call) -> None:
@@ -397,12 +403,55 @@ def test_grade_agrees_with_what_teach_measured(planned: Layout, call: Call) -> N
     assert int(found.out) > 5
 
 
+def test_refused_pictures_can_be_kept_to_look_at(
+    studio: Layout, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Those that are pictures; beside the dataset, which has none of them."""
+    monkeypatch.setattr(reinhard, "open_teacher", lambda *_: Stubborn())
+    monkeypatch.setattr(reinhard, "gentler", lambda settings, history: settings)
+    call(pairs.main, "--num_pairs=1", studio)
+    done = call(teach.main, *TEACH, f"--keep_refused={tmp_path / 'refused'}", studio)
+    assert "1 pictures in 1 shards, 3 refused attempts" in done.out
+    (first,) = [row for row in rows_of(studio) if row["attempt"] == 1]
+    kept = {p.name: decode_rgb(p.read_bytes()) for p in (tmp_path / "refused").iterdir()}
+    assert set(kept) == {f"{first['key']}.png", f"{first['key']}-a2.png", f"{first['key']}-a3.png"}
+    assert not kept[f"{first['key']}.png"].any()
+
+
+def test_the_built_in_limits_are_a_file_to_change(call: Call, tmp_path: Path) -> None:
+    from toolkit.teachers.grading import default_limits, load_limits
+
+    call(COMMANDS["limits"], f"--out={tmp_path / 'limits.toml'}")
+    assert load_limits(tmp_path / "limits.toml") == default_limits()
+
+
+def test_what_was_begun_otherwise_is_refused_before_weights_are_loaded(
+    planned: Layout, call: Call
+) -> None:
+    call(teach.main, *TEACH, "--limit=1", planned)
+    refused = call(teach.main, "--protocol=a-fixed", "--samples_per_shard=4", planned).refusal()
+    assert "targets was begun in another way (protocol." in refused
+    nowhere = "--weights.base=/nowhere/sdxl"
+    refused = call(teach.main, "--protocol=a-fixed", "--name=new", nowhere, planned,
+                   fields=teach._fields).refusal()  # fmt: skip
+    assert "--weights.base=/nowhere/sdxl: there is no such folder" in refused
+
+
+def test_a_plan_is_named_by_its_folder_too(planned: Layout, call: Call) -> None:
+    folder = planned.manifests / "pairs"
+    done = call(teach.main, *TEACH, f"--plan={folder}", "--limit=1", planned)
+    assert done.code == 0, done.err
+    shutil.copy(folder / "pseudo_pairs_train.parquet", folder / "pseudo_pairs_val.parquet")
+    refused = call(teach.main, *TEACH, f"--plan={folder}", planned).refusal()
+    assert "of plans it has pseudo_pairs_train.parquet, pseudo_pairs_val.parquet" in refused
+
+
 def test_calibrate_fits_and_tells(studio: Layout, call: Call, tmp_path: Path) -> None:
     from PIL import Image
 
     rng = np.random.Generator(np.random.Philox(1))
     lines = ["picture,content,style,label"]
-    for number in range(16):
+    for number in range(32):
         base, style = content(number), content(200 + number)
         noisy = np.clip(base + rng.normal(0, 60, base.shape), 0, 255).astype(np.uint8)
         soft = (base * 0.8 + 20).astype(np.uint8)
@@ -419,6 +468,18 @@ def test_calibrate_fits_and_tells(studio: Layout, call: Call, tmp_path: Path) ->
     assert "precision 1.000, recall 1.000" in fitted
     call(pairs.main, "--num_pairs=2", studio)
     assert call(teach.main, *TEACH, f"--thresholds={out}", studio).code == 0
+    lines[-1] = lines[-1].replace(",good", ",ugly")
+    table.write_text("\n".join(lines[:1] + lines[-9:]) + "\n")
+    few = call(COMMANDS["calibrate"], f"--labels={table}").out
+    assert "no limit was fitted: of good pictures, " in few
+    assert few.count("recall") == 2
+    table.write_text("\n".join([*lines[:17], *lines[-1:]]) + "\n")
+    odd = call(COMMANDS["calibrate"], f"--labels={table}").out
+    assert ("no check is for ugly" in odd) == ("ugly" not in odd.partition("fitted")[0])
+    table.write_text("\n".join(lines[:1] + [x for x in lines if x.endswith("good")]) + "\n")
+    assert (
+        "precision and recall say nothing" in call(COMMANDS["calibrate"], f"--labels={table}").out
+    )
     table.write_text("picture,label\nx.png,good\n")
     assert "names picture, content" in call(COMMANDS["calibrate"], f"--labels={table}").refusal()
 
