@@ -5,7 +5,7 @@ Ho et al. 2020, "DDPM", with the learned variance and the hybrid loss of Nichol 
 """
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
@@ -16,22 +16,17 @@ _EDGE = 0.999  # of [-1,1], beyond which a discretised normal takes its whole ta
 
 
 class Diffusion(nn.Module):
-    """The forward process of a checkpoint, and losses of its reverse.
+    """A forward process, and losses of its reverse.
 
     Args:
-        config: of the checkpoint's scheduler, as diffusers stores it: its noise levels and what the
-            network predicts are read from there and never chosen here.
+        kept: ᾱ [T], the share of the data's variance that each step keeps, falling.
+        prediction: what the network predicts.
     """
 
-    def __init__(self, config: Any):
+    def __init__(self, kept: torch.Tensor, prediction: Prediction):
         super().__init__()
-        from diffusers import DDPMScheduler
-
-        # what is set, without diffusers' note of what was not, which would be set anew
-        stated = {name: value for name, value in config.items() if not name.startswith("_")}
-        scheduler = DDPMScheduler.from_config(stated)
-        self.prediction: Prediction = scheduler.config.prediction_type
-        kept = scheduler.alphas_cumprod.double()  # ᾱ
+        self.prediction = prediction
+        kept = kept.double()
         before = torch.cat([torch.ones(1, dtype=torch.float64), kept[:-1]])
         betas = 1 - kept / before
         posterior = betas * (1 - before) / (1 - kept)  # β̃ (DDPM eq. 7), which is 0 at t = 0
@@ -55,7 +50,7 @@ class Diffusion(nn.Module):
         return self._at("signal", t, data) * data + self._at("noise", t, data) * noise
 
     def target(self, data: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """What the network is to predict, by the checkpoint's prediction type."""
+        """What the network is to predict."""
         if self.prediction == "epsilon":
             return noise
         if self.prediction == "sample":

@@ -9,6 +9,7 @@ import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 
 from train.parts.diffusion import Diffusion, discretized_log_likelihood
+from train.schedule import diffusion_of
 
 PIXART = dict(
     DPMSolverMultistepScheduler(beta_start=1e-4, beta_end=0.02, beta_schedule="linear").config
@@ -16,7 +17,7 @@ PIXART = dict(
 
 
 def diffusion(**changes: object) -> Diffusion:
-    return Diffusion({**PIXART, **changes})
+    return diffusion_of({**PIXART, **changes})
 
 
 def samples(count: int = 6) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -28,7 +29,7 @@ def samples(count: int = 6) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 def test_the_forward_process_is_diffusers(prediction: str) -> None:
     config = {**PIXART, "prediction_type": prediction, "_use_default_values": []}
-    ours, theirs = Diffusion(config), DDPMScheduler.from_config(config)
+    ours, theirs = diffusion_of(config), DDPMScheduler.from_config(config)
     data, noise, t = samples()
     x = ours.noised(data, noise, t)
     torch.testing.assert_close(x, theirs.add_noise(data, noise, t))
