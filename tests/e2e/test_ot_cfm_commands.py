@@ -42,6 +42,7 @@ def straight(runs: Path, encoded_data: Layout) -> Path:
     return runs / "straight"
 
 
+@pytest.mark.slow  # that of style_adapter is not
 def test_killed_and_resumed_with_a_coupling_it_ends_with_the_same_bits(
     runs: Path, straight: Path, encoded_data: Layout
 ) -> None:

@@ -299,6 +299,7 @@ def test_what_is_hopeless_is_named(tiny_layout: Layout, capsys: pytest.CaptureFi
     assert "tiny: dataset.json is missing: the pack did not finish" in out
 
 
+@pytest.mark.slow
 def test_two_hundred_damaged_tars_and_manifests(tiny_layout: Layout) -> None:
     rng = np.random.Generator(np.random.Philox(3))
     tar, manifest = tiny_layout.tar("tiny", 0), tiny_layout.manifest("tiny", 0)

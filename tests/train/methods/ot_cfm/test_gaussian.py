@@ -30,9 +30,10 @@ def batch_of(number: int) -> Batch:
     )  # fmt: skip
 
 
-@pytest.fixture(
-    scope="module", params=["independent", pytest.param("c2ot", marks=pytest.mark.slow)]
-)
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=["independent", "c2ot"])
 def trained(request: pytest.FixtureRequest) -> Method:
     net = NetConfig(hidden_dim=32, num_layers=2, style_dim=16, time_dim=32, kernel_size=3,
                     expansion=2, channels=CHANNELS)  # fmt: skip
