@@ -130,6 +130,7 @@ def test_one_guidance_is_not_passed_over(straight: Path, call: Any) -> None:
     assert "--guidances: takes one weight or more, each 0 or more" in refused
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_translate_is_told_what_scores_it(
     sample_data: Layout, tmp_path: Path, run_command: Any
 ) -> None:

@@ -203,6 +203,7 @@ def test_scores_and_report(pictures: Layout, straight: Path, tmp_path: Path) -> 
         assert word in page, word
 
 
+@pytest.mark.slow
 def test_a_rehearsal_leaves_the_pictures_alone_and_other_pictures_make_scores_stale(
     pictures: Layout, straight: Path, tmp_path: Path
 ) -> None:
@@ -355,7 +356,9 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew(
     assert log_of(run) == log_of(straight)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_a_run_with_a_checkpoint(
     number: int, straight: Path, sample_data: Layout, tmp_path: Path
 ) -> None:

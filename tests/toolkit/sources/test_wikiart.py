@@ -212,6 +212,7 @@ def test_unusable_options_are_one_line(tree: Path, tmp_path: Path) -> None:
         open_source(hub)
 
 
+@pytest.mark.slow
 def test_real_paintings_with_the_real_lists(shared_data: Path, tmp_path: Path) -> None:
     """Paintings under their WikiArt names, against what their table says of them."""
     with open(shared_data / "paintings" / "metadata.csv", encoding="utf-8", newline="") as file:

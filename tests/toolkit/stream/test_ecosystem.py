@@ -86,9 +86,10 @@ dist.destroy_process_group()
 @pytest.mark.parametrize(
     ("script", "launcher"),
     [
-        (ACCELERATE, ["accelerate.commands.launch", "--cpu", "--num_processes=2",
-                      "--num_machines=1", "--main_process_port=0",
-                      "--mixed_precision=no", "--dynamo_backend=no"]),
+        pytest.param(
+            ACCELERATE, ["accelerate.commands.launch", "--cpu", "--num_processes=2",
+                         "--num_machines=1", "--main_process_port=0",
+                         "--mixed_precision=no", "--dynamo_backend=no"], marks=pytest.mark.slow),
         (TORCHRUN, ["torch.distributed.run", "--standalone", "--nproc_per_node=3"]),
     ],
     ids=["accelerate", "torchrun"],
