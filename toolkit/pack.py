@@ -114,7 +114,8 @@ def _results(
     if raw is not None:
         raise UserError("--raw goes with the sample data: leave SOURCE away")
     dataset = name or (_name_of(src) if src else source)
-    return [_pack_one(source, {"src": src, **options}, dataset, layout, how)]
+    given = options if src is None else {"src": src, **options}
+    return [_pack_one(source, given, dataset, layout, how)]
 
 
 @dataclass(frozen=True)

@@ -100,13 +100,16 @@ EXAMPLES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "fewshot": lambda pictures: {"src": pictures},
     "fill50k": lambda pictures: {"src": as_fill50k(pictures)},
     "folder": lambda pictures: {"src": pictures},
+    "pretraining": lambda pictures: {"count": 9},
     "sample": lambda pictures: {"part": "fill50k"},
     "tagged": lambda pictures: {"src": with_tags(pictures)},
     "teacher": lambda pictures: {"src": as_teacher(pictures)},
     "webdataset": lambda pictures: {"src": as_tars(pictures), "repack": True},
     "wikiart": lambda pictures: {"src": named_as_wikiart(pictures)},
 }
-UNUSABLE: dict[str, list[dict[str, Any]]] = {"sample": [{"part": "nothing"}, {"part": ""}]}
+UNUSABLE: dict[str, list[dict[str, Any]]] = {
+    "pretraining": [{"count": 0}], "sample": [{"part": "nothing"}, {"part": ""}],
+}  # fmt: skip
 """Options that must be refused, for kinds without --src."""
 
 pytestmark = pytest.mark.parametrize("kind", source_kinds())

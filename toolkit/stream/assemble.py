@@ -52,12 +52,13 @@ class Assembler:
         features: Sequence[FeatureReader] = (),
     ):
         self.features = tuple(features)
-        also = [feature.role for feature in self.features]
+        also = [role for f in self.features for role in (f.role, f.otherwise) if role]
         self.lookup = Lookup(selections, roles, partners, also)
         self.roles, self.size, self.augment = self.lookup.roles, size, augment
         self.reader, self.buffers = RangeReader(), Buffers()
         for feature in self.features:
             feature.check(augment)
+        self.empty = {f.name: f.empty for f in features if f.empty is not None}
 
     def pending(self, chunks: Iterable[Sequence[Step]]) -> Iterator[tuple["Pending", int]]:
         """The steps as batches to be made, each with the position behind it. Samples are looked up
@@ -154,6 +155,7 @@ class Pending:
                 )
                 for f, feature in enumerate(owner.features)
             },
+            empty=owner.empty,
             num_substituted=len(failing),
             failures=tuple(failures),
             cursor=dict(cursor),
@@ -163,7 +165,10 @@ class Pending:
         """The tensors of some samples, their roles being numbers of features."""
         owner = self._owner
         for f, feature in enumerate(owner.features):
-            pictures = [self._samples[number].pieces.get(feature.role) for number in numbers]
+            pictures = [
+                pieces.get(feature.role) or pieces.get(feature.otherwise or "")
+                for pieces in (self._samples[number].pieces for number in numbers)
+            ]
             augment, seeds = owner.augment, [self._wants[number].seed for number in numbers]
             flipped = [augment.cut(seed, feature.role).flipped for seed in seeds]
             views = [augment.view(seed, feature.role) for seed in seeds]

@@ -39,6 +39,7 @@ class Batch:
     tasks: names of the sources; task: int64 [N], index of each sample's source in `tasks`.
     images: role (target, content, style) to pictures.
     features: name to (tensor, mask), for latents, tokens and embeddings.
+    empty: name of a caption's feature to what the empty caption is encoded as.
     keys, captions: N texts. style_names: N names, None where unknown.
     weights: float32 [N], sample weights.
     sample_seed: int64 [N], keys everything random about a sample: noise, time, dropout.
@@ -56,6 +57,7 @@ class Batch:
     weights: torch.Tensor
     sample_seed: torch.Tensor
     features: Mapping[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    empty: Mapping[str, torch.Tensor] = field(default_factory=dict)
     num_substituted: int = 0
     failures: tuple[str, ...] = ()
     cursor: Mapping[str, Any] = field(default_factory=dict)

@@ -12,12 +12,16 @@ from toolkit.stream.coalesce import Piece
 class FeatureReader(Protocol):
     """Finds one tensor a picture; the loader reads it, together with everything else.
 
-    name: under which the batch has it; role: of the pictures that it belongs to. A loader whose
-    `roles` leave that role out does not read the pictures themselves.
+    name: under which the batch has it; role: of the pictures that it belongs to; otherwise: the
+    role whose picture's tensor stands in where a sample has none of that role; empty: what the
+    empty caption is encoded as, None for pictures. A loader whose `roles` leave that role out does
+    not read the pictures themselves.
     """
 
     name: str
     role: str
+    otherwise: str | None
+    empty: torch.Tensor | None
 
     @property
     def identity(self) -> Mapping[str, Any]:

@@ -31,6 +31,7 @@ class TensorReader:
         output: the encoder's output; the sidecar's first otherwise.
         cache: folder for the index; that of the selections otherwise.
         command: what makes the sidecar, where `toolkit.encode` does not.
+        otherwise: the role whose pictures' tensors stand in, in selections without that role.
 
     Raises:
         UserError: a sidecar that is missing, stale or made in different ways; samples that it does
@@ -47,9 +48,14 @@ class TensorReader:
         pool: Selection | None = None,
         cache: Path | None = None,
         command: str = "",
+        otherwise: str | None = None,
     ):
         self.name, self.role, self.sidecar = name, role, sidecar
+        self.otherwise = otherwise
         sources = [(selection, role) for selection in selections if role in selection.roles]
+        if otherwise:
+            rest = [s for s in selections if role not in s.roles and otherwise in s.roles]
+            sources += [(selection, otherwise) for selection in rest]
         sources += [(pool, "target")] if pool else []
         used = used_shards(sources)
         if not used:
@@ -64,6 +70,7 @@ class TensorReader:
         self._index = open_index(used, sidecar, self._recipe, self.output, cache)
         self._length = self._recipe.encoder.get("length") if self.output == "tokens" else None
         self._empty = read_empty(*next(iter(used)), sidecar, self.output)
+        self.empty = None if self._empty is None else torch.from_numpy(self._empty.copy())
         for selection, its_role in sources:
             lacking, count = self._index.lacking(selection, its_role)
             if lacking:
@@ -85,7 +92,8 @@ class TensorReader:
     @property
     def identity(self) -> Mapping[str, Any]:
         """Which output of which sidecar, and how it was made."""
-        return {"role": self.role, "output": self.output, "recipe": self._recipe.sha256}
+        found = {"role": self.role, "output": self.output, "recipe": self._recipe.sha256}
+        return found if self.otherwise is None else {**found, "otherwise": self.otherwise}
 
     def check(self, augment: Augment) -> None:
         """As `FeatureReader` has it."""

@@ -79,6 +79,7 @@ class Means:
     """A feature: the number of bytes that a picture begins with, in the picture's place."""
 
     name, role, identity = "bytes", "style", {"kind": "test"}
+    otherwise = empty = None
 
     def check(self, augment: Augment) -> None: ...
 
