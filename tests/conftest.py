@@ -372,6 +372,15 @@ def sdxl_weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def pixart_weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What --backbone and --image_encoder name: tiny random models in the hub's layout."""
+    from tests.twins import clip, pixart
+
+    root = tmp_path_factory.mktemp("pixart")
+    return {"backbone": str(pixart(root / "base")), "image_encoder": str(clip(root / "clip", 64))}
+
+
+@pytest.fixture(scope="session")
 def _studio_origin(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     from tests.studio import pack_studio
 

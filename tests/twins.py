@@ -61,20 +61,20 @@ def taef2(folder: Path) -> Path:
     return folder
 
 
-def clip(folder: Path) -> Path:
-    """Both towers, their tokenizer and their picture processor."""
+def clip(folder: Path, size: int = 32) -> Path:
+    """Both towers, their tokenizer and their picture processor. size: pixels a side."""
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
     torch.manual_seed(4)
     config = CLIPConfig(
         text_config={**_clip_text_sizes(16), "projection_dim": 12}, projection_dim=12,
         vision_config={"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
-                       "num_attention_heads": 2, "image_size": 32, "patch_size": 8,
+                       "num_attention_heads": 2, "image_size": size, "patch_size": 8,
                        "projection_dim": 12},
     )  # fmt: skip
     CLIPModel(config).save_pretrained(folder)
-    size = {"height": 32, "width": 32}
-    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size).save_pretrained(folder)
+    crop = {"height": size, "width": size}
+    CLIPImageProcessor(size={"shortest_edge": size}, crop_size=crop).save_pretrained(folder)
     _clip_tokenizer(folder)
     return folder
 
@@ -205,6 +205,36 @@ def ip_adapter(folder: Path) -> Path:
             weight = torch.randn(module.to_k.out_features, width) * 0.5
             state[f"ip_adapter.{every.index(name)}.to_{part}_ip.weight"] = weight
     save_file(state, folder / "sdxl_models" / "ip-adapter_sdxl.safetensors")
+    return folder
+
+
+def pixart(folder: Path) -> Path:
+    """A whole PixArt-alpha pipeline: 64 pixels, latents 4×16×16, its own scheduler's settings."""
+    from diffusers import (
+        AutoencoderKL,
+        DPMSolverMultistepScheduler,
+        PixArtAlphaPipeline,
+        PixArtTransformer2DModel,
+    )
+    from transformers import T5EncoderModel, T5Tokenizer
+
+    texts = t5(folder.with_name("pixart_texts")).parent
+    torch.manual_seed(11)
+    transformer = PixArtTransformer2DModel(
+        num_attention_heads=2, attention_head_dim=8, in_channels=4, out_channels=8, num_layers=4,
+        cross_attention_dim=16, sample_size=16, patch_size=2, caption_channels=16,
+        use_additional_conditions=False,
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3, latent_channels=4, norm_num_groups=4,
+        layers_per_block=1, sample_size=64, scaling_factor=0.18215,
+    )  # fmt: skip
+    PixArtAlphaPipeline(
+        T5Tokenizer.from_pretrained(texts / "tokenizer"),
+        T5EncoderModel.from_pretrained(texts / "text_encoder"), vae, transformer,
+        DPMSolverMultistepScheduler(beta_start=1e-4, beta_end=0.02, beta_schedule="linear"),
+    ).save_pretrained(folder)  # fmt: skip
     return folder
 
 

@@ -55,7 +55,9 @@ def open_data(data: DataConfig, needs: Needs, layout: Layout) -> Data:
     validation = _held_out(data, selections, layout, notes)
     used = [*selections, *(v for v in validation if v not in selections)]
     readers = [
-        TensorReader(f.name, f.role, f.sidecar, used, f.output, command=f.command)
+        TensorReader(
+            f.name, f.role, f.sidecar, used, f.output, command=f.command, otherwise=f.otherwise
+        )
         for f in needs.features
     ]
     return Data(selections, validation, tuple(readers), tuple(notes))

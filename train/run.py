@@ -73,7 +73,7 @@ def main(
         manifests: folder or URL of the manifests.
     """
     from train.methods import check_method
-    from train.runs import RunFolder, check_run_name, claimed, refuse_existing
+    from train.runs import RunFolder, alone, check_run_name, claimed, refuse_existing
     from train.settings import Resume
 
     check_method(method)
@@ -109,6 +109,7 @@ def main(
         if there:  # before anything slow
             stack.enter_context(held(folder.path, busy))
         settings, data = _prepare(folder, method, config, changes, resume, force, layout)
+        stack.enter_context(alone(settings))
         built = _build(settings)
         if not there:
             stack.enter_context(held(make_folder(folder.path), busy))

@@ -11,7 +11,7 @@ runs/<name>/scores/  report.html           what eval.run and eval.report write
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -163,6 +163,18 @@ def load_config(path: Path) -> RunConfig:
 def build_method(config: RunConfig) -> Any:
     """The method of a configuration, freshly initialised."""
     return load_method(config.method).Method(config.method_config, config.seed)
+
+
+def alone(settings: RunConfig) -> AbstractContextManager[None]:
+    """Inside, no other process of Tessera has a large model on the run's GPU, where the run has
+    one. Raises UserError where another has."""
+    is_large = getattr(config_module(settings.method), "is_large", None)
+    if is_large is None or not is_large(settings.method_config):
+        return nullcontext()
+    from toolkit.encoders.alone import alone_on
+    from toolkit.encoders.device import usable_device
+
+    return alone_on(usable_device(settings.device), settings.method)
 
 
 def needs_of(settings: RunConfig) -> Needs:

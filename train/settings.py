@@ -41,8 +41,9 @@ def fresh_config(method: str, config: str, changes: Mapping[str, str]) -> RunCon
 
     Args:
         method: the method's name.
-        config: a preset of the method, or the path of a TOML file; for some methods also of a
-            JSON file of another program.
+        config: a preset of the method, or the path of a TOML file, either of which may say only
+            what differs from the one it names as `like`; for some methods also of a JSON file of
+            another program.
         changes: dotted names and texts that override it.
 
     Raises:
@@ -51,13 +52,19 @@ def fresh_config(method: str, config: str, changes: Mapping[str, str]) -> RunCon
     path = Path(config)
     if path.suffix == ".json":
         return resolve(_foreign(method, path), nest(changes), "the flags")
-    if path.suffix != ".toml":
-        path = preset_path(method, config)
+    return resolve(_of_file(method, config), nest(changes), "the flags")
+
+
+def _of_file(method: str, config: str) -> RunConfig:
+    """What a preset or TOML file says, upon the one that it is `like`."""
+    path = Path(config) if config.endswith(".toml") else preset_path(method, config)
     tree = load_toml(path)
     if tree.get("method", method) != method:
         raise UserError(f"{path} configures {tree['method']}: python -m train.run {tree['method']}")
-    settings = resolve(default_config(method), tree, path.name)
-    return resolve(settings, nest(changes), "the flags")
+    like = tree.pop("like", None)
+    if like is not None and (not isinstance(like, str) or like in (config, path.stem)):
+        raise UserError(f'{path}: like = "NAME" of another preset or file')
+    return resolve(_of_file(method, like) if like else default_config(method), tree, path.name)
 
 
 def _foreign(method: str, path: Path) -> RunConfig:

@@ -65,14 +65,15 @@ def main(
     """
     from train.methods import stylize_defaults
     from train.pictures import StylizeSettings
-    from train.runs import load_config, needs_of, open_run
+    from train.runs import alone, load_config, needs_of, open_run
     from train.trained import load_trained
 
     folder = open_run(run)
     settings = load_config(folder.config)
     if device is not None:
         settings = dataclasses.replace(settings, device=device)
-    how = resolve(stylize_defaults(settings.method), nest(options), "the flags")
+    usual = stylize_defaults(settings.method, settings.method_config)
+    how = resolve(usual, nest(options), "the flags")
     at_least(1, steps=how.steps)
     needs = needs_of(settings)
     chosen = StylizeSettings(how, needs, seed)
@@ -82,15 +83,17 @@ def main(
         path = out or _free(folder.path / "stylized", stem.rstrip("_"))
         _check_out(path)
         pair = [_read(given) for given in (content, style) if given is not None]
-        method = load_trained(folder, settings, checkpoint).method
-        _one(method, pair, caption, chosen, path)
+        with alone(settings):
+            method = load_trained(folder, settings, checkpoint).method
+            _one(method, pair, caption, chosen, path)
         _tell(method)
         print(path)
         return
     layout = local_layout(shards, manifests)
     samples = _select(settings.data, dataset, where, layout)
-    trained = load_trained(folder, settings, checkpoint)
-    _many(trained, chosen, layout, samples, name or folder.dataset, limit, checkpoint)
+    with alone(settings):
+        trained = load_trained(folder, settings, checkpoint)
+        _many(trained, chosen, layout, samples, name or folder.dataset, limit, checkpoint)
     _tell(trained.method)
 
 
@@ -286,8 +289,9 @@ def _fields(_: list[str], flags: Mapping[str, str]) -> tuple[str, dict[str, str]
 
     run = RunFolder(Path(flags.get("run", "")))
     if "run" in flags and run.config.is_file():
-        method = load_config(run.config).method
-        return f"options of {method}:", describe(stylize_defaults(method))
+        settings = load_config(run.config)
+        usual = stylize_defaults(settings.method, settings.method_config)
+        return f"options of {settings.method}:", describe(usual)
     texts: dict[str, str] = {}
     for method in method_names():
         for name, text in describe(stylize_defaults(method)).items():

@@ -53,7 +53,8 @@ class Watch:
         self.held_out = held_out.to(device)
         self._pairs = _pairs(settings, data).to(device) if self._config.sample_every else None
         self._numerics = numerics
-        self._how = replace(stylize_defaults(settings.method), steps=self._config.steps)
+        usual = stylize_defaults(settings.method, settings.method_config)
+        self._how = replace(usual, steps=self._config.steps)
         if first == 0:
             self._look(0)
 

@@ -270,7 +270,7 @@ def test_one_picture_from_two_files(straight: Path, sample_data: Layout, tmp_pat
             "needs content and style pictures, the samples of content",
         ),
         (["style_adaptor"], "did you mean style_adapter"),
-        (["--config=huge"], "it has smoke"),
+        (["--config=huge"], "it has 3090"),
         (["--where=style="], "not a valid SQL expression"),
         (["--where=stile='Cubism'"], "did you mean title"),
         (["--where=style='Dada'"], "selects no sample"),

@@ -218,7 +218,7 @@ def test_prompts_take_the_place_of_captions_in_the_pictures_only(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--image_size=65",), "image_size=65: takes a multiple of 8"),
+        (("--method_config.net.image_size=65",), "image_size=65: takes a multiple of 8"),
         (("--epochs=1",), "--steps and --epochs both say how long: keep one"),
         (("--memory_limit=2",), "--memory_limit=2.0: takes a share above 0, or 1 for no limit"),
         (("--limit=0",), "--limit=0: takes 1 or more"),

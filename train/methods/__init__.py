@@ -41,9 +41,12 @@ def default_method_config(name: str) -> Any:
     return config_module(name).Config()
 
 
-def stylize_defaults(name: str) -> Any:
-    """How a method makes pictures unless it is told otherwise."""
-    return config_module(name).Stylize()
+def stylize_defaults(name: str, config: Any = None) -> Any:
+    """How a method makes pictures unless it is told otherwise. config: its settings, on which that
+    may depend."""
+    module = config_module(name)
+    chosen = getattr(module, "stylize", None)
+    return module.Stylize() if chosen is None or config is None else chosen(config)
 
 
 def stylize_flags(name: str, config: Any) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -95,6 +96,15 @@ class Method(Protocol):
 
     def load_trainable_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Puts `trainable_state` back. Raises UserError when names or shapes differ."""
+        ...
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """What a method has besides whose weights other programs take."""
+
+    def export(self, out: Path, about: Mapping[str, Any]) -> None:
+        """Writes a folder. about: run, step and hash of the weights, for the card."""
         ...
 
 

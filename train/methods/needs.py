@@ -5,6 +5,8 @@ A method's `config.py` has
     Config                     the method's settings, a frozen dataclass
     Stylize                    how it makes pictures, a frozen dataclass with a field `steps`
     needs(config) -> Needs
+    is_large(config) -> bool          optional: whether it shares a GPU with no other large model
+    stylize(config) -> Stylize        optional: how pictures are made by default, by the settings
     settle(config, data) -> Config    optional: fills in what the data decide
     example_flags(config) -> str      optional: flags without which `train.stylize` refuses
     from_json(text)                   optional: dotted names and texts, and notes, of a
@@ -22,13 +24,15 @@ INVERT = "train.invert --run=…"  # makes the noise that a flow begins in
 class Feature:
     """A stored tensor that comes with each sample. name: in batches; role: of the picture that it
     belongs to; sidecar: where it lies; output: of the sidecar, its first otherwise; command: what
-    makes it, where `toolkit.encode` does not."""
+    makes it, where `toolkit.encode` does not; otherwise: the role whose picture's tensor stands in
+    where a sample has none of that role."""
 
     name: str
     role: str
     sidecar: str
     output: str | None = None
     command: str = ""
+    otherwise: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
-"""Decoupled cross-attention to style tokens, beside the cross-attention to text.
+"""What is added to the cross-attention of a frozen diffusers transformer, through its processors.
 
-Ye et al. 2023, "IP-Adapter" (arXiv 2308.06721), Eq. 5: out = W_o(Attn(q, K_text, V_text) +
+A style: Ye et al. 2023, "IP-Adapter" (arXiv 2308.06721), Eq. 5: out = W_o(Attn(q, K_text, V_text) +
 g·Attn(q, K_style, V_style)), with the frozen query and output projections shared. Here each layer
 has one gate g = tanh(γ), started small; at γ = 0 the layer's output is the unadapted one's bit for
 bit, because the text path is diffusers' own and untouched.
+
+A condition: what a branch beside the transformer has to say to a block, added to its hidden states
+with the attention's output.
 """
 
 from typing import Any
@@ -12,8 +15,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-StyleTokens = tuple[torch.Tensor, torch.Tensor]
-"""Style tokens [N,T,D] and their strength per sample [N]; 0 switches the style off."""
+Added = tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, ...]]
+"""Style tokens [N,T,D]; their strength per sample [N], 0 switches the style off; what is added to
+the hidden states [N,L,inner_dim] of the first blocks, one after the other, possibly of none."""
 
 
 class StyleAttention(nn.Module):
@@ -39,14 +43,16 @@ class StyleAttention(nn.Module):
         hidden_states: torch.Tensor,
         encoder_hidden_states: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        ip_hidden_states: StyleTokens | None = None,
+        ip_hidden_states: Added | None = None,
     ) -> torch.Tensor:
         """Attention output [N,L,inner_dim]. The argument's name is one that diffusers passes on
         to processors without a warning."""
-        text: torch.Tensor = self._base(attn, hidden_states, encoder_hidden_states, attention_mask)
+        text = _of_base(
+            self._base, attn, hidden_states, encoder_hidden_states, attention_mask, ip_hidden_states
+        )
         if ip_hidden_states is None:
             return text
-        tokens, strength = ip_hidden_states
+        tokens, strength, _ = ip_hidden_states
         query = _heads(attn.to_q(hidden_states), attn.heads)
         key = _heads(self.to_k_style(tokens), attn.heads)
         value = _heads(self.to_v_style(tokens), attn.heads)
@@ -58,21 +64,72 @@ class StyleAttention(nn.Module):
     __call__ = forward  # diffusers reads the keyword names off __call__
 
 
+class Conditioned(nn.Module):
+    """An attention processor that adds what a branch has to say to this block.
+
+    Args:
+        number: of the block, from 0.
+        base: the processor that computes the rest.
+    """
+
+    def __init__(self, number: int, base: Any):
+        super().__init__()
+        self._number, self._base = number, base
+
+    def forward(
+        self,
+        attn: Any,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        ip_hidden_states: Added | None = None,
+    ) -> torch.Tensor:
+        """Attention output [N,L,inner_dim]."""
+        found = _of_base(
+            self._base, attn, hidden_states, encoder_hidden_states, attention_mask, ip_hidden_states
+        )
+        if ip_hidden_states is None or self._number >= len(ip_hidden_states[2]):
+            return found
+        return found + ip_hidden_states[2][self._number]
+
+    __call__ = forward
+
+
 def attach(transformer: Any, layers: list[int], token_dim: int, gate: float) -> nn.ModuleDict:
     """Puts a `StyleAttention` on `attn2` of the given blocks of a diffusers transformer.
 
     Returns the new modules by layer number; they become sub-modules of the transformer too.
     """
-    processors, added = {}, nn.ModuleDict()
-    for name, processor in transformer.attn_processors.items():
-        block, _, rest = name.removeprefix("transformer_blocks.").partition(".")
-        if rest == "attn2.processor" and int(block) in layers:
-            dim = transformer.transformer_blocks[int(block)].attn2.inner_dim
-            added[block] = processors[name] = StyleAttention(dim, token_dim, processor, gate)
-        else:
-            processors[name] = processor
-    transformer.set_attn_processor(processors)
+    added = nn.ModuleDict()
+    for block in layers:
+        attn = transformer.transformer_blocks[block].attn2
+        module = StyleAttention(attn.inner_dim, token_dim, attn.processor, gate)
+        added[str(block)] = module
+        attn.set_processor(module)
     return added
+
+
+def attach_conditions(transformer: Any, count: int) -> None:
+    """Lets the first `count` blocks of a diffusers transformer take what a branch adds."""
+    for block in range(count):
+        attn = transformer.transformer_blocks[block].attn2
+        attn.set_processor(Conditioned(block, attn.processor))
+
+
+def _of_base(
+    base: Any,
+    attn: Any,
+    hidden_states: torch.Tensor,
+    encoder_hidden_states: torch.Tensor | None,
+    attention_mask: torch.Tensor | None,
+    added: Added | None,
+) -> torch.Tensor:
+    """What the processor below gives; only those of this file know of anything added."""
+    given = (attn, hidden_states, encoder_hidden_states, attention_mask)
+    if isinstance(base, StyleAttention | Conditioned):
+        return base(*given, ip_hidden_states=added)
+    found: torch.Tensor = base(*given)
+    return found
 
 
 def _heads(x: torch.Tensor, heads: int) -> torch.Tensor:

@@ -29,7 +29,7 @@ def inputs(style: bool) -> dict:
     }
     if style:
         tokens = torch.randn(2, 7, 6, generator=g)
-        given["cross_attention_kwargs"] = {"ip_hidden_states": (tokens, torch.ones(2))}
+        given["cross_attention_kwargs"] = {"ip_hidden_states": (tokens, torch.ones(2), ())}
     return given
 
 
@@ -49,8 +49,12 @@ def test_open_gates_change_the_output_and_strength_zero_undoes_it() -> None:
     expected = plain(**inputs(style=False))[0]
     given = inputs(style=True)
     assert not torch.allclose(adapted(**given)[0], expected)
-    tokens, strength = given["cross_attention_kwargs"]["ip_hidden_states"]
-    given["cross_attention_kwargs"]["ip_hidden_states"] = (tokens, strength * torch.tensor([0, 1]))
+    tokens, strength, _ = given["cross_attention_kwargs"]["ip_hidden_states"]
+    given["cross_attention_kwargs"]["ip_hidden_states"] = (
+        tokens,
+        strength * torch.tensor([0, 1]),
+        (),
+    )
     changed = adapted(**given)[0]
     assert torch.equal(changed[0], expected[0])
     assert not torch.allclose(changed[1], expected[1])
@@ -79,7 +83,7 @@ def test_equation_5_of_ip_adapter() -> None:
         tokens @ style.to_k_style.weight.T, tokens @ style.to_v_style.weight.T
     )
     expected = functional.linear(both, attn.to_out[0].weight, attn.to_out[0].bias)
-    found = attn(hidden, encoder_hidden_states=text, ip_hidden_states=(tokens, torch.ones(2)))
+    found = attn(hidden, encoder_hidden_states=text, ip_hidden_states=(tokens, torch.ones(2), ()))
     assert torch.allclose(found, expected, atol=1e-6)
 
 

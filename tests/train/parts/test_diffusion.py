@@ -8,8 +8,8 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 
+from train.methods.schedule import diffusion_of
 from train.parts.diffusion import Diffusion, discretized_log_likelihood
-from train.schedule import diffusion_of
 
 PIXART = dict(
     DPMSolverMultistepScheduler(beta_start=1e-4, beta_end=0.02, beta_schedule="linear").config

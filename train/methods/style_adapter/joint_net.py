@@ -130,7 +130,7 @@ class Net(nn.Module):
             encoder_hidden_states=embeddings,
             encoder_attention_mask=mask,
             timestep=t * 1000,
-            cross_attention_kwargs={"ip_hidden_states": (style_tokens, strength)},
+            cross_attention_kwargs={"ip_hidden_states": (style_tokens, strength, ())},
             return_dict=False,
         )[0]
         predicted = content + change

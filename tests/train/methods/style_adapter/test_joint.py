@@ -10,8 +10,8 @@ from toolkit.core.errors import UserError
 from train.methods import preset_path
 from train.methods.api import StylizeRequest
 from train.methods.style_adapter.config import NetConfig, Stylize
-from train.methods.style_adapter.method import Method
-from train.methods.style_adapter.net import Net
+from train.methods.style_adapter.joint import Joint
+from train.methods.style_adapter.joint_net import Net
 from train.methods.style_adapter.words import HashedWords
 from train.runs import build_method, default_config
 
@@ -58,7 +58,7 @@ def test_gates_at_zero_are_the_unadapted_transformer_bit_for_bit() -> None:
             "timestep": torch.tensor([100.0, 700.0]),
             "return_dict": False,
         }
-        kwargs = {"cross_attention_kwargs": {"ip_hidden_states": (tokens, torch.ones(2))}}
+        kwargs = {"cross_attention_kwargs": {"ip_hidden_states": (tokens, torch.ones(2), ())}}
         assert torch.equal(
             model.transformer(latents, **given, **kwargs)[0], plain(latents, **given)[0]
         )
@@ -127,7 +127,7 @@ def test_guidance_one_is_none_and_more_moves_away_from_the_plain_prediction() ->
     config = dataclasses.replace(
         config, method_config=dataclasses.replace(config.method_config, net=TINY)
     )
-    method: Method = build_method(config)
+    method: Joint = build_method(config)
     request = StylizeRequest(
         content=STYLES[0], style=STYLES[1], has_style=torch.ones(2, dtype=torch.bool),
         captions=("", ""), seeds=torch.tensor([1, 2]), how=Stylize(steps=2),
@@ -137,7 +137,7 @@ def test_guidance_one_is_none_and_more_moves_away_from_the_plain_prediction() ->
         how = dataclasses.replace(request.how, **changes)
         return method.stylize(dataclasses.replace(request, how=how))
 
-    plain, styled, guided = made(strength=0.0), made(), made(guidance=3.0)
+    plain, styled, guided = made(style_scale=0.0), made(), made(guidance=3.0)
     assert torch.equal(made(guidance=0.0), plain)
     assert (guided - plain).abs().mean() > 1.5 * (styled - plain).abs().mean()
 

@@ -1,0 +1,113 @@
+"""An adapter beside a frozen backbone by the real commands: trained, resumed, drawn with, exported,
+and opened by another program."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.conftest import ROOT, words_of
+from tests.fork_server import fork_server
+from toolkit.painting.photographs import load
+from toolkit.store.images import encode_png
+from toolkit.store.layout import Layout
+
+SCRIPT = """
+from PIL import Image
+from train.methods.style_adapter.pipeline import StyleAdapterPipeline
+pipeline = StyleAdapterPipeline.from_pretrained("exported")
+pictures = pipeline(
+    image=Image.open("cat.png"), style=Image.open("wave.png"), prompt="a cat",
+    num_inference_steps=3, seed=7,
+)
+pictures[0].save("made.png")
+"""
+
+
+@pytest.fixture(scope="module")
+def words(pixart_weights: dict[str, str], sample_data: Layout) -> list[str]:
+    """Of train.run, with what a twin of PixArt needs."""
+    return [
+        "style_adapter", "--config=smoke", *words_of(sample_data), "--stored=false",
+        "--method_config.image_size=64",
+        *(f"--{name}={place}" for name, place in pixart_weights.items()),
+        "--control_layers=2", "--layers=2", "--steps=4", "--batch_size=4", "--num_pairs=2",
+        "--eval_size=4", "--sample.steps=2", "--save_interval=2", "--threads=1",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    done = fork_server().run("train.run", [*words, "--name=whole", f"--runs={runs}"])
+    assert done.returncode == 0, done.stderr
+    assert "frozen fp32" in done.stdout
+    return runs / "whole"
+
+
+def test_what_is_kept_is_what_was_trained(trained: Path) -> None:
+    state = load_file(trained / "checkpoints" / "step-000004" / "weights.safetensors")
+    assert not any(name.startswith("transformer.") and ".processor." not in name for name in state)
+    assert any(name.startswith("control.") for name in state)
+    log = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    steps = [row for row in log if "lr" in row]
+    assert len(steps) == 4
+    for task in ("main", "fill50k"):
+        for row in (row for row in steps if f"loss/{task}" in row):
+            parts = row[f"mse/{task}"] + row[f"vb/{task}"]
+            assert abs(parts - row[f"loss/{task}"]) < 1e-4
+            assert row[f"vb/{task}"] > 0
+
+
+def test_killed_between_two_checkpoints_it_ends_with_the_same_bits(
+    trained: Path, words: list[str], tmp_path: Path
+) -> None:
+    """Here by stopping at the second step, from where the same run goes on."""
+    done = fork_server().run("train.run", [*words, "--name=part", f"--runs={tmp_path}"])
+    assert done.returncode == 0, done.stderr
+    import shutil
+
+    shutil.rmtree(tmp_path / "part" / "checkpoints" / "step-000004")
+    done = fork_server().run(
+        "train.run",
+        [*words[:1], "--name=part", f"--runs={tmp_path}", "--resume", *words[2:4]],
+    )
+    assert done.returncode == 0, done.stderr
+    one, other = (
+        hashlib.sha256((f / "checkpoints/step-000004/weights.safetensors").read_bytes()).hexdigest()
+        for f in (trained, tmp_path / "part")
+    )
+    assert one == other
+
+
+def test_exported_it_makes_the_same_picture_in_every_process(trained: Path, tmp_path: Path) -> None:
+    done = fork_server().run("train.export", [f"--run={trained}", f"--out={tmp_path / 'exported'}"])
+    assert done.returncode == 0, done.stderr
+    assert "README.md, config.json, style_adapter.safetensors" in done.stdout
+    card = (tmp_path / "exported" / "README.md").read_text()
+    assert "library_name: tessera" in card
+    assert "step: 4" in card
+    (tmp_path / "cat.png").write_bytes(encode_png(load("chelsea")))
+    (tmp_path / "wave.png").write_bytes(encode_png(load("coffee")))
+    made = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT], cwd=tmp_path, capture_output=True, text=True,
+            env={"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+                 "PATH": "/usr/bin:/bin"}, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        made.append((tmp_path / "made.png").read_bytes())
+    assert made[0] == made[1]
+    drawn = fork_server().run(
+        "train.stylize",
+        [f"--run={trained}", f"--content={tmp_path / 'cat.png'}",
+         f"--style={tmp_path / 'wave.png'}", "--caption=a cat", "--steps=3", "--strength=0.7",
+         "--style_scale=0.5", "--guidance=2", f"--out={tmp_path / 'drawn.png'}"],
+    )  # fmt: skip
+    assert drawn.returncode == 0, drawn.stderr
+    assert (tmp_path / "drawn.png").stat().st_size > 1000

@@ -1,0 +1,136 @@
+"""Makes a small text-to-image model from nothing, as a backbone for style_adapter.
+
+python -m toolkit.pack pretraining --count=12000
+python -m train.pretrain begin --out=small
+python -m train.pretrain autoencoder --out=small
+python -m train.pretrain clip --out=small
+python -m train.run style_adapter --config=backbone --backbone=small
+python -m train.pretrain finish --out=small --run=runs/style_adapter-backbone
+"""
+
+from pathlib import Path
+
+from toolkit.core.command import run
+from toolkit.core.errors import UserError
+from toolkit.store.layout import Layout, local_layout
+
+SIZE_PX = 64
+
+
+def begin(
+    *,
+    out: Path,
+    dataset: str = "pretraining",
+    seed: int = 0,
+    shards: Path = Path("shards"),
+    manifests: Path = Path("manifests"),
+) -> None:
+    """Writes a PixArt of five million random weights, its schedule, and a text encoder.
+
+    The text encoder stays as it is: it tells words and their places apart, and what they mean the
+    transformer learns.
+
+    Args:
+        out: the folder.
+        dataset: whose captions' words the tokenizer knows.
+        seed: of the weights.
+        shards: folder of the tars.
+        manifests: folder of the manifests.
+    """
+    from train.pretraining.begin import write_pipeline
+
+    count = write_pipeline(_layout(shards, manifests), dataset, out, SIZE_PX, seed)
+    print(f"{out}: a transformer of {count / 1e6:.2f} million weights, nothing learned yet")
+
+
+def autoencoder(
+    *,
+    out: Path,
+    dataset: str = "pretraining",
+    steps: int = 3000,
+    batch_size: int = 16,
+    seed: int = 0,
+    threads: int = 2,
+    shards: Path = Path("shards"),
+    manifests: Path = Path("manifests"),
+) -> None:
+    """Trains the autoencoder of its latents, as OUT/vae.
+
+    Args:
+        out: the folder.
+        dataset: of pictures with captions.
+        steps: of the optimiser.
+        batch_size: pictures of a step.
+        seed: of weights and order.
+        threads: of the arithmetic.
+        shards: folder of the tars.
+        manifests: folder of the manifests.
+    """
+    import torch
+
+    from train.pretraining.autoencoder import train_autoencoder
+
+    torch.set_num_threads(threads)
+    layout = _layout(shards, manifests)
+    found = train_autoencoder(layout, dataset, out / "vae", SIZE_PX, steps, batch_size, seed)
+    print(f"{out / 'vae'}: {found:.2f} dB on held-out pictures")
+
+
+def clip(
+    *,
+    out: Path,
+    dataset: str = "pretraining",
+    steps: int = 1500,
+    batch_size: int = 128,
+    seed: int = 0,
+    threads: int = 2,
+    shards: Path = Path("shards"),
+    manifests: Path = Path("manifests"),
+) -> None:
+    """Trains a CLIP, as OUT/clip.
+
+    Args:
+        out: the folder.
+        dataset: of pictures with captions.
+        steps: of the optimiser.
+        batch_size: pictures of a step.
+        seed: of weights and order.
+        threads: of the arithmetic.
+        shards: folder of the tars.
+        manifests: folder of the manifests.
+    """
+    import torch
+
+    from train.pretraining.clip import train_clip
+
+    torch.set_num_threads(threads)
+    layout = _layout(shards, manifests)
+    found = train_clip(layout, dataset, out / "clip", SIZE_PX, steps, batch_size, seed)
+    print(f"{out / 'clip'}: {found:.0%} of held-out pictures find their caption among 32")
+
+
+def finish(*, out: Path, run: Path) -> None:
+    """Puts a run's transformer into the pipeline, in half precision.
+
+    Args:
+        out: the folder.
+        run: of train.run style_adapter --config=backbone.
+    """
+    from train.pretraining.begin import put_transformer
+
+    put_transformer(out, run)
+    print(f"{out / 'transformer'}: the weights of {run}")
+
+
+def _layout(shards: Path, manifests: Path) -> Layout:
+    layout = local_layout(shards, manifests)
+    if not layout.datasets():
+        raise UserError("nothing is packed: python -m toolkit.pack pretraining makes pictures")
+    return layout
+
+
+if __name__ == "__main__":
+    run(
+        {"begin": begin, "autoencoder": autoencoder, "clip": clip, "finish": finish},
+        "python -m train.pretrain",
+    )

@@ -1,0 +1,69 @@
+"""An `AutoencoderKL` of a million weights, from nothing.
+
+Rombach et al. 2022, without their perceptual and adversarial losses, whose networks would have to
+be pretrained themselves: absolute error of the pixels and of their differences, which keeps edges.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from toolkit.core.progress import Progress
+from toolkit.store.layout import Layout
+from train.pretraining.stream import held_out, pictures
+
+DIVERGENCE = 1e-5
+"""Weight of the Kullback-Leibler term, per latent value."""
+
+
+def train_autoencoder(
+    layout: Layout, dataset: str, out: Path, size: int, steps: int, batch_size: int, seed: int
+) -> float:
+    """Trains one, writes it as `out`, and returns its PSNR in dB on held-out pictures."""
+    torch.manual_seed(seed)
+    model = _model(size)
+    optimizer = torch.optim.AdamW(model.parameters(), 2e-3, (0.9, 0.99), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, steps, pct_start=0.05)
+    with (
+        pictures(layout, dataset, size, batch_size, seed) as stream,
+        Progress(steps, "autoencoder", "steps") as progress,
+    ):
+        for step, (pixels, _) in zip(range(steps), stream, strict=False):
+            loss = _loss(model, pixels)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            if step < steps - 1:
+                schedule.step()
+            progress.advance(note=f"loss {loss.item():.4f}")
+    model.eval()
+    pixels, _ = held_out(layout, dataset, size, 128)
+    with torch.no_grad():
+        moments = model.encode(pixels).latent_dist
+        model.register_to_config(scaling_factor=round(1 / moments.mean.std().item(), 5))
+        error = (model.decode(moments.mean).sample.clamp(-1, 1) - pixels) / 2
+    model.to(memory_format=torch.contiguous_format).half().save_pretrained(out)
+    return float(-10 * error.square().mean((1, 2, 3)).log10().mean())
+
+
+def _model(size: int) -> Any:
+    from diffusers import AutoencoderKL
+
+    model: Any = AutoencoderKL(
+        block_out_channels=(24, 48, 64), layers_per_block=1, norm_num_groups=8, latent_channels=8,
+        down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
+        sample_size=size, mid_block_add_attention=False,
+    )  # fmt: skip
+    return model.to(memory_format=torch.channels_last)
+
+
+def _loss(model: Any, pixels: torch.Tensor) -> torch.Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        posterior = model.encode(pixels).latent_dist
+        found = model.decode(posterior.sample()).sample
+    found, divergence = found.float(), posterior.kl().float().mean() / posterior.mean[0].numel()
+    edges = sum(functional.l1_loss(found.diff(dim=dim), pixels.diff(dim=dim)) for dim in (2, 3))
+    return functional.l1_loss(found, pixels) + edges + DIVERGENCE * divergence
