@@ -135,11 +135,13 @@ def _teach(
     from toolkit.stream.ranks import rank_and_world
     from toolkit.teachers.grading import load_limits
     from toolkit.teaching.attempts import Maker
+    from toolkit.teaching.begun import refuse_other
     from toolkit.teaching.clip import HOW_TO_GET, open_clip
     from toolkit.teaching.faster import Faster
+    from toolkit.teaching.job import Job
     from toolkit.teaching.pack import Taught
     from toolkit.teaching.places import Places, datasets_of
-    from toolkit.teaching.run import Job, refuse_other, teach
+    from toolkit.teaching.run import teach
     from toolkit.teaching.stage import Stage
 
     for plan in plans:
@@ -168,7 +170,7 @@ def _teach(
             source, layout, description, plans, how.samples_per_shard, how.batch_size, rank,
             world, how.limit, how.overwrite, how.keep_refused,
         )  # fmt: skip
-        refuse_other(job)  # before weights are loaded
+        refuse_other(job, whole=False)  # before weights are loaded
         clip = open_clip(how.clip, device)
         with _opened(protocol, weights, device) as own, _interruptible():
             teacher = Faster(own, how.compile) if how.compile or how.batch_size > 1 else own

@@ -6,7 +6,7 @@ from math import ceil
 from operator import attrgetter
 from pathlib import Path
 
-from toolkit.core.config import load_toml, nest, resolve
+from toolkit.core.config import load_layers, nest, resolve
 from toolkit.core.errors import UserError
 from toolkit.stream.mix import parse_mix
 from train.config import RunConfig
@@ -56,15 +56,18 @@ def fresh_config(method: str, config: str, changes: Mapping[str, str]) -> RunCon
 
 
 def _of_file(method: str, config: str) -> RunConfig:
-    """What a preset or TOML file says, upon the one that it is `like`."""
-    path = Path(config) if config.endswith(".toml") else preset_path(method, config)
-    tree = load_toml(path)
-    if tree.get("method", method) != method:
-        raise UserError(f"{path} configures {tree['method']}: python -m train.run {tree['method']}")
-    like = tree.pop("like", None)
-    if like is not None and (not isinstance(like, str) or like in (config, path.stem)):
-        raise UserError(f'{path}: like = "NAME" of another preset or file')
-    return resolve(_of_file(method, like) if like else default_config(method), tree, path.name)
+    """What a preset or TOML file says, upon those that it is like."""
+
+    def find(name: str) -> Path:
+        return Path(name) if name.endswith(".toml") else preset_path(method, name)
+
+    found = default_config(method)
+    for path, tree in load_layers(find(config), find):
+        if tree.get("method", method) != method:
+            other = tree["method"]
+            raise UserError(f"{path} configures {other}: python -m train.run {other}")
+        found = resolve(found, tree, path.name)
+    return found
 
 
 def _foreign(method: str, path: Path) -> RunConfig:

@@ -12,7 +12,7 @@ import re
 import textwrap
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,33 @@ def load_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"cannot read the config {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {one_line(error)}") from None
+
+
+def load_layers(path: Path, find: Callable[[str], Path]) -> list[tuple[Path, dict[str, Any]]]:
+    """A TOML file and those that it is like, the one that all begin with first.
+
+    Args:
+        path: of the file; with like = "NAME" it says only what differs from another.
+        find: the path of what a name stands for. PATH.toml is first looked for beside the file
+            that names it.
+
+    Raises:
+        UserError: a file that is missing or no TOML, one that is like itself, or what `find`
+            raises.
+    """
+    layers: list[tuple[Path, dict[str, Any]]] = []
+    while True:
+        if any(path.resolve() == earlier.resolve() for earlier, _ in layers):
+            raise UserError(f"{path} is like itself: its `like` leads back to it")
+        tree = load_toml(path)
+        like = tree.pop("like", None)
+        layers.insert(0, (path, tree))
+        if like is None:
+            return layers
+        if not isinstance(like, str):
+            raise UserError(f'{path}: write like = "NAME", of a preset or file')
+        near = path.parent / like
+        path = near if like.endswith(".toml") and near.is_file() else find(like)
 
 
 def resolve(base: T, tree: Mapping[str, Any], origin: str = "config", group: str = "") -> T:

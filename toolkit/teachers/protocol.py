@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.core.checks import at_least
-from toolkit.core.config import load_toml, resolve
+from toolkit.core.config import load_layers, resolve
 from toolkit.core.errors import UserError
 from toolkit.store.manifest import to_json
 from toolkit.teachers.api import teacher_module
@@ -71,32 +71,27 @@ def load_protocol(name: str, changes: Mapping[str, Any] | None = None) -> Protoc
     Raises:
         UserError: no such preset or file, an unknown name in it, a value out of range.
     """
+    first, *others = load_layers(_path_of(name), _path_of)
+    found = _checked(_beginning(*first), first)
+    for path, tree in others:
+        if "teacher" in tree:
+            raise UserError(f'{path}: write like = "NAME" of a protocol, and then no teacher')
+        found = _checked(dataclasses.replace(found, name=path.stem), (path, tree))
+    changed = _checked(found, (Path("the flags"), changes or {}))
+    return dataclasses.replace(changed, name=found.name + ("~" if changed != found else ""))
+
+
+def _path_of(name: str) -> Path:
     path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
     if not path.is_file():
         known = ", ".join(protocol_names())
         raise UserError(f"there is no protocol {name!r}: choose {known}, or give a PATH.toml")
-    tree = load_toml(path)
-    if "name" in tree:
-        raise UserError(f"unknown name name in {path}: the file's own name is the protocol's")
-    begin = _beginning(path, tree.pop("like", None), tree.pop("teacher", None))
-    try:
-        found = resolve(begin, tree, str(path))
-        changed = resolve(found, changes or {}, "the flags")
-        at_least(0, **{f"seeds={seed}": seed for seed in changed.seeds})
-        _check_size(changed)
-    except (UserError, ValueError) as error:
-        place = "" if str(path) in str(error) or "the flags" in str(error) else f"{path}: "
-        raise UserError(f"{place}{error}") from None
-    return dataclasses.replace(changed, name=path.stem + ("~" if changed != found else ""))
+    return path
 
 
-def _beginning(path: Path, like: Any, teacher: Any) -> Protocol:
-    """What a file's own settings are put upon."""
-    if like is not None:
-        if teacher is not None or not isinstance(like, str):
-            raise UserError(f'{path}: write like = "NAME" of a protocol, and then no teacher')
-        near = path.parent / like
-        return load_protocol(str(near) if like.endswith(".toml") and near.is_file() else like)
+def _beginning(path: Path, tree: dict[str, Any]) -> Protocol:
+    """What a teacher does without settings; takes its name out of the tree."""
+    teacher = tree.pop("teacher", None)
     if not isinstance(teacher, str):
         raise UserError(
             f'{path} must name its teacher, as in teacher = "sdxl_ip_adapter", or a protocol that '
@@ -105,6 +100,21 @@ def _beginning(path: Path, like: Any, teacher: Any) -> Protocol:
     module = teacher_module(teacher)
     size = 512 if module.MULTIPLE > 1 else 0
     return Protocol(path.stem, teacher, 1, (0, 1, 2), size, "crop", module.Settings())
+
+
+def _checked(base: Protocol, layer: tuple[Path, Mapping[str, Any]]) -> Protocol:
+    """The protocol with what a file or the flags say."""
+    path, tree = layer
+    if "name" in tree:
+        raise UserError(f"unknown name name in {path}: the file's own name is the protocol's")
+    try:
+        found = resolve(base, tree, str(path))
+        at_least(0, **{f"seeds={seed}": seed for seed in found.seeds})
+        _check_size(found)
+    except (UserError, ValueError) as error:
+        place = "" if str(path) in str(error) else f"{path}: "
+        raise UserError(f"{place}{error}") from None
+    return found
 
 
 def _check_size(protocol: Protocol) -> None:

@@ -9,11 +9,13 @@ A target is finished when its last attempt says so. Whatever a kill leaves is ei
 absent.
 """
 
+import fcntl
 import hashlib
 import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,13 @@ class Stage:
 
     def __init__(self, layout: Layout, dataset: str):
         self.folder = layout.shards / dataset / ".staged"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps the other processes of this work from packing meanwhile; waits for them."""
+        with open(self.folder / "packing.lock", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def attempts(self, shard: int, target: Target) -> list[Attempt]:
         """The attempts that are there, in order."""

@@ -20,21 +20,12 @@ Added = tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, ...]]
 the hidden states [N,L,inner_dim] of the first blocks, one after the other, possibly of none."""
 
 
-class StyleAttention(nn.Module):
-    """An attention processor for diffusers' `Attention`, adding a gated style branch.
+class _Beside(nn.Module):
+    """An attention processor that adds to what the one below it gives. Those of this file stack:
+    what is added is handed down to a `_Beside`, and to no other processor."""
 
-    Args:
-        inner_dim: width of the queries.
-        token_dim: D, width of the style tokens.
-        base: the processor that computes the text path.
-        gate: initial γ.
-    """
-
-    def __init__(self, inner_dim: int, token_dim: int, base: Any, gate: float):
+    def __init__(self, base: Any):
         super().__init__()
-        self.to_k_style = nn.Linear(token_dim, inner_dim, bias=False)
-        self.to_v_style = nn.Linear(token_dim, inner_dim, bias=False)
-        self.gate = nn.Parameter(torch.full((1,), gate))
         self._base = base
 
     def forward(
@@ -47,25 +38,50 @@ class StyleAttention(nn.Module):
     ) -> torch.Tensor:
         """Attention output [N,L,inner_dim]. The argument's name is one that diffusers passes on
         to processors without a warning."""
-        text = _of_base(
-            self._base, attn, hidden_states, encoder_hidden_states, attention_mask, ip_hidden_states
-        )
+        given = (attn, hidden_states, encoder_hidden_states, attention_mask)
+        handed = (ip_hidden_states,) if isinstance(self._base, _Beside) else ()
+        found: torch.Tensor = self._base(*given, *handed)
         if ip_hidden_states is None:
-            return text
-        tokens, strength, _ = ip_hidden_states
-        query = _heads(attn.to_q(hidden_states), attn.heads)
+            return found
+        more = self._beside(attn, hidden_states, ip_hidden_states)
+        return found if more is None else found + more
+
+    __call__ = forward  # diffusers reads the keyword names off __call__
+
+    def _beside(self, attn: Any, hidden: torch.Tensor, added: Added) -> torch.Tensor | None:
+        """What joins the output, of its shape."""
+        raise NotImplementedError
+
+
+class StyleAttention(_Beside):
+    """Adds a gated style branch to diffusers' `Attention`.
+
+    Args:
+        inner_dim: width of the queries.
+        token_dim: D, width of the style tokens.
+        base: the processor that computes the text path.
+        gate: initial γ.
+    """
+
+    def __init__(self, inner_dim: int, token_dim: int, base: Any, gate: float):
+        super().__init__(base)
+        self.to_k_style = nn.Linear(token_dim, inner_dim, bias=False)
+        self.to_v_style = nn.Linear(token_dim, inner_dim, bias=False)
+        self.gate = nn.Parameter(torch.full((1,), gate))
+
+    def _beside(self, attn: Any, hidden: torch.Tensor, added: Added) -> torch.Tensor:
+        tokens, strength, _ = added
+        query = _heads(attn.to_q(hidden), attn.heads)
         key = _heads(self.to_k_style(tokens), attn.heads)
         value = _heads(self.to_v_style(tokens), attn.heads)
         style = functional.scaled_dot_product_attention(query, key, value)
         style = style.transpose(1, 2).flatten(2)
         scale = torch.tanh(self.gate) * strength[:, None, None]
-        return text + scale * functional.linear(style, attn.to_out[0].weight)
-
-    __call__ = forward  # diffusers reads the keyword names off __call__
+        return scale * functional.linear(style, attn.to_out[0].weight)
 
 
-class Conditioned(nn.Module):
-    """An attention processor that adds what a branch has to say to this block.
+class Conditioned(_Beside):
+    """Adds what a branch has to say to this block.
 
     Args:
         number: of the block, from 0.
@@ -73,26 +89,12 @@ class Conditioned(nn.Module):
     """
 
     def __init__(self, number: int, base: Any):
-        super().__init__()
-        self._number, self._base = number, base
+        super().__init__(base)
+        self._number = number
 
-    def forward(
-        self,
-        attn: Any,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        ip_hidden_states: Added | None = None,
-    ) -> torch.Tensor:
-        """Attention output [N,L,inner_dim]."""
-        found = _of_base(
-            self._base, attn, hidden_states, encoder_hidden_states, attention_mask, ip_hidden_states
-        )
-        if ip_hidden_states is None or self._number >= len(ip_hidden_states[2]):
-            return found
-        return found + ip_hidden_states[2][self._number]
-
-    __call__ = forward
+    def _beside(self, attn: Any, hidden: torch.Tensor, added: Added) -> torch.Tensor | None:
+        residuals = added[2]
+        return residuals[self._number] if self._number < len(residuals) else None
 
 
 def attach(transformer: Any, layers: list[int], token_dim: int, gate: float) -> nn.ModuleDict:
@@ -114,22 +116,6 @@ def attach_conditions(transformer: Any, count: int) -> None:
     for block in range(count):
         attn = transformer.transformer_blocks[block].attn2
         attn.set_processor(Conditioned(block, attn.processor))
-
-
-def _of_base(
-    base: Any,
-    attn: Any,
-    hidden_states: torch.Tensor,
-    encoder_hidden_states: torch.Tensor | None,
-    attention_mask: torch.Tensor | None,
-    added: Added | None,
-) -> torch.Tensor:
-    """What the processor below gives; only those of this file know of anything added."""
-    given = (attn, hidden_states, encoder_hidden_states, attention_mask)
-    if isinstance(base, StyleAttention | Conditioned):
-        return base(*given, ip_hidden_states=added)
-    found: torch.Tensor = base(*given)
-    return found
 
 
 def _heads(x: torch.Tensor, heads: int) -> torch.Tensor:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from toolkit.core.progress import Progress
 from toolkit.store.layout import Layout
+from train.pretraining.fit import Recipe, fit
 from train.pretraining.stream import held_out, pictures
 
 DIVERGENCE = 1e-5
@@ -24,21 +24,9 @@ def train_autoencoder(
     """Trains one, writes it as `out`, and returns its PSNR in dB on held-out pictures."""
     torch.manual_seed(seed)
     model = _model(size)
-    optimizer = torch.optim.AdamW(model.parameters(), 2e-3, (0.9, 0.99), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, steps, pct_start=0.05)
-    with (
-        pictures(layout, dataset, size, batch_size, seed) as stream,
-        Progress(steps, "autoencoder", "steps") as progress,
-    ):
-        for step, (pixels, _) in zip(range(steps), stream, strict=False):
-            loss = _loss(model, pixels)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            if step < steps - 1:
-                schedule.step()
-            progress.advance(note=f"loss {loss.item():.4f}")
+    recipe = Recipe("autoencoder", steps, 2e-3, 0.99, 0.01, rising=0.05)
+    with pictures(layout, dataset, size, batch_size, seed) as stream:
+        fit(model, stream, lambda pixels, _: _loss(model, pixels), recipe)
     model.eval()
     pixels, _ = held_out(layout, dataset, size, 128)
     with torch.no_grad():

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from toolkit.core.progress import Progress
 from toolkit.store.layout import Layout
 from toolkit.store.selection import select
+from train.pretraining.fit import Recipe, fit
 from train.pretraining.stream import held_out, pictures
 from train.pretraining.words import write_clip_tokenizer
 
@@ -29,23 +29,14 @@ def train_clip(
     tokenizer = CLIPTokenizer.from_pretrained(out)
     torch.manual_seed(seed)
     model = _model(size, num_words)
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, (0.9, 0.98), weight_decay=0.1)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, steps, pct_start=0.1)
-    with (
-        pictures(layout, dataset, size, batch_size, seed) as stream,
-        Progress(steps, "CLIP", "steps") as progress,
-    ):
-        for step, (pixels, captions) in zip(range(steps), stream, strict=False):
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = _logits(model, tokenizer, pixels, captions)
-            loss = contrastive_loss(logits.float(), captions)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            if step < steps - 1:
-                schedule.step()
-            progress.advance(note=f"loss {loss.item():.3f}")
+
+    def loss_of(pixels: torch.Tensor, captions: tuple[str, ...]) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = _logits(model, tokenizer, pixels, captions)
+        return contrastive_loss(logits.float(), captions)
+
+    with pictures(layout, dataset, size, batch_size, seed) as stream:
+        fit(model, stream, loss_of, Recipe("CLIP", steps, 1e-3, 0.98, 0.1, rising=0.1))
     model.eval().half().save_pretrained(out)
     CLIPImageProcessor(
         size={"shortest_edge": size}, crop_size={"height": size, "width": size},

@@ -10,12 +10,13 @@ from toolkit.store.layout import Layout
 from toolkit.store.selection import select
 from toolkit.stream.augment import Augment
 from toolkit.stream.loader import Loader
+from train.pretraining.fit import Batch
 
 
 @contextmanager
 def pictures(
     layout: Layout, dataset: str, size: int, batch_size: int, seed: int
-) -> Iterator[Iterator[tuple[torch.Tensor, tuple[str, ...]]]]:
+) -> Iterator[Iterator[Batch]]:
     """An endless stream of (pictures, captions): float [N,3,S,S] in [-1,1], randomly cut and
     mirrored, of the dataset's training split."""
     chosen = select(dataset, dataset, "split = 'train'", layout)
@@ -29,9 +30,7 @@ def pictures(
         loader.close()
 
 
-def held_out(
-    layout: Layout, dataset: str, size: int, count: int
-) -> tuple[torch.Tensor, tuple[str, ...]]:
+def held_out(layout: Layout, dataset: str, size: int, count: int) -> Batch:
     """`count` pictures of the validation split, their centres, with captions."""
     chosen = select(dataset, dataset, "split = 'val'", layout)
     loader = Loader([chosen], {dataset: 1}, count, size, 0, workers=0, roles=("target",))

@@ -7,7 +7,15 @@ from typing import Any, Literal
 import pytest
 
 from toolkit.core.coerce import coerce
-from toolkit.core.config import describe, field_texts, load_toml, nest, resolve, to_toml
+from toolkit.core.config import (
+    describe,
+    field_texts,
+    load_layers,
+    load_toml,
+    nest,
+    resolve,
+    to_toml,
+)
 from toolkit.core.errors import UserError
 
 
@@ -173,6 +181,21 @@ def test_an_unusable_file_is_one_line(content: bytes | None, message: str, tmp_p
 def test_a_folder_is_no_config(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot read the config"):
         load_toml(tmp_path)
+
+
+def test_files_that_are_like_others_come_after_them(tmp_path: Path) -> None:
+    (tmp_path / "preset.toml").write_text("steps = 1\n")
+    (tmp_path / "near.toml").write_text('like = "preset"\nsteps = 2\n')
+    (tmp_path / "mine.toml").write_text('like = "near.toml"\nsteps = 3\n')
+    found = load_layers(tmp_path / "mine.toml", lambda name: tmp_path / f"{name}.toml")
+    assert [tree["steps"] for _, tree in found] == [1, 2, 3]
+
+
+def test_files_that_lead_back_to_themselves_are_refused(tmp_path: Path) -> None:
+    for name, other in (("a", "b"), ("b", "c"), ("c", "b")):
+        (tmp_path / f"{name}.toml").write_text(f'like = "{other}.toml"\n')
+    with pytest.raises(UserError, match=r"b\.toml is like itself"):
+        load_layers(tmp_path / "a.toml", Path)
 
 
 @dataclass(frozen=True)

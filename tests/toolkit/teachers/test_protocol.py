@@ -52,6 +52,8 @@ def test_flags_make_another_protocol() -> None:
         ('teacher = "sdxl_ip_adapter"\nsize = 100000', "from 64 to 4096"),
         ('like = "a-fixed"\nteacher = "reinhard"', "and then no teacher"),
         ('like = "b-fixed"', "there is no protocol 'b-fixed'"),
+        ('like = "mine.toml"', "is like itself"),
+        ("like = 3", 'write like = "NAME"'),
         ('teacher = "reinhard"\nname = "x"', "unknown name name"),
         ("teacher = ", "not valid TOML"),
     ],

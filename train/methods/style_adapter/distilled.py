@@ -19,7 +19,7 @@ from train.methods.schedule import denoise
 from train.methods.style_adapter.config import Config, Stylize
 from train.methods.style_adapter.encoders import Encoders, Text
 from train.methods.style_adapter.objective import diffusion_loss
-from train.methods.style_adapter.student import Conditions, Student, load_schedule
+from train.methods.style_adapter.student import Conditions, Student
 from train.parts.noise import normal, sample_generators, uniform
 from train.parts.style_schedule import style_strength
 
@@ -34,7 +34,6 @@ class Distilled(Base):
 
     def __init__(self, config: Config, seed: int):
         self.config = config
-        self._schedule = load_schedule(config.backbone)
         # Every initial weight is a function of the seed; the caller's generator stays untouched.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -135,7 +134,7 @@ class Distilled(Base):
             return found.float()
 
         noise = normal(sample_generators(request.seeds), content.shape[1:], device)
-        latents = denoise(predict, self._schedule, noise, how.steps, content, how.strength)
+        latents = denoise(predict, self.student.schedule, noise, how.steps, content, how.strength)
         return encoders.pictures(latents).to(device)
 
     def trainable_state(self) -> dict[str, torch.Tensor]:

@@ -66,7 +66,8 @@ class Student(nn.Module):
         self.proxy: nn.Linear | None = None
         if how.source == "patches" and how.purification != "none":
             self.proxy = nn.Linear(config.proxy_dim, width)
-        self.diffusion = diffusion_of(load_schedule(config.backbone))
+        self.schedule = load_schedule(config.backbone)
+        self.diffusion = diffusion_of(self.schedule)
         self.no_text: torch.Tensor
         self.style_means: torch.Tensor
         none = torch.zeros(1, self.transformer.config.caption_channels)
