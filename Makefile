@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 TEST_JOBS ?= 3
 
-.PHONY: setup demo test test-slow lint lock clean
+.PHONY: setup demo recipe-style-adapter test test-slow lint lock clean
 
 setup: .venv/.ready
 
@@ -28,6 +28,10 @@ demo: setup
 	$(BIN)/python -m train.stylize --run=runs/demo
 	$(BIN)/python -m eval.run --run=runs/demo
 	$(BIN)/python -m eval.report --run=runs/demo
+
+# Raw data, pairs, a teacher's targets, training and scores, at three sizes; LIMIT=24 rehearses it.
+recipe-style-adapter: setup
+	$(MAKE) -f train/methods/style_adapter/recipe.mk
 
 # One thread for each job: more would wait for each other. Three jobs, for tests of processes wait a lot;
 # files in their order, for those of whole commands (e2e) take longest and must not come last.

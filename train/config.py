@@ -57,7 +57,7 @@ class OptimConfig:
     to their root. warmup_steps: of the linear rise to the peak. schedule: what follows the
     warm-up: constant, or cosine down to 0. clip_grad_norm: largest gradient norm, 0 for no limit.
     gradient_accumulation_steps: parts in which a batch is worked through, for less memory;
-    data.batch_size is the whole batch.
+    data.batch_size is the whole batch. 0: one, and twice as many whenever memory does not suffice.
     gradient_checkpointing: recomputes activations instead of keeping them.
     """
 
@@ -159,7 +159,7 @@ _LEAST = {
     "data.batch_size": 1, "data.workers": 0,
     "data.prefetch": 0, "data.shuffle_block": 1, "data.max_bytes": 1, "data.max_failures": 0,
     "optim.warmup_steps": 0, "optim.clip_grad_norm": 0, "optim.weight_decay": 0,
-    "optim.gradient_accumulation_steps": 1,
+    "optim.gradient_accumulation_steps": 0,
     "ema.update_every": 1, "ema.snapshot_every": 1,
     "checkpoint.save_interval": 1, "checkpoint.save_epochs": 0,
     "checkpoint.keep": 1, "checkpoint.keep_every": 0,

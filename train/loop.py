@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ import torch
 from toolkit.core.errors import UserError
 from toolkit.core.progress import Progress
 from toolkit.stream.batch import Batch
+from train.accumulate import Accumulator
 from train.methods.api import Method
 from train.numerics import Numerics
 from train.optim import OptimConfig, rate_at, set_rate
@@ -44,13 +44,16 @@ def train(
     first: int,
     total: int,
     after_step: Callable[[StepResult], bool],
+    on_more_parts: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Runs the steps `first` … `total` − 1, until `after_step`, called behind each, says no.
+    on_more_parts: told the number of parts where batches are taken in more, for want of memory.
 
     Raises UserError when the loss is no longer a number.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     scaler, limit = numerics.scaler, config.clip_grad_norm or float("inf")
+    accumulator = Accumulator(config.gradient_accumulation_steps, on_more_parts)
     speed = Speed()
     method.module().train()
     with Progress(total, "train", "steps", done=first) as progress:
@@ -62,7 +65,7 @@ def train(
             rate = rate_at(config, step, total)
             set_rate(optimizer, rate)
             optimizer.zero_grad(set_to_none=True)
-            losses = backward(method, batch, numerics, config.gradient_accumulation_steps)
+            losses = accumulator.backward(method, batch, numerics)
             loss = (losses["loss"] * batch.weights).sum().item() / batch.weights.sum().item()
             if not math.isfinite(loss):
                 raise UserError(f"the loss is {loss} at step {step + 1}: lower --optim.lr")
@@ -86,32 +89,6 @@ def train(
             progress.advance(1, f"loss {loss:.4f}, {pace}")
             if not after_step(result):
                 return
-
-
-def backward(
-    method: Method, batch: Batch, numerics: Numerics, num_parts: int = 1
-) -> dict[str, torch.Tensor]:
-    """Adds the gradients of a batch's mean loss, worked through in parts.
-
-    Each part counts by its weights in the whole batch, so the number of parts changes nothing but
-    the order of additions.
-
-    Returns:
-        `loss` and the method's logs, each float [N] on the CPU.
-    """
-    total = batch.weights.sum().item()
-    device = next(method.module().parameters()).device
-    edges = [len(batch) * number // num_parts for number in range(num_parts + 1)]
-    found: list[dict[str, torch.Tensor]] = []
-    for start, stop in pairwise(edges):
-        part = batch.part(start, stop).to(device)
-        with numerics.autocast():
-            out = method.training_loss(part)
-        losses = out.per_sample.float()
-        loss = (losses * part.weights).sum() / total
-        numerics.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        found.append({"loss": losses.detach(), **out.logs})
-    return {name: torch.cat([values[name] for values in found]).cpu() for name in found[0]}
 
 
 def _by_task(batch: Batch, values: dict[str, torch.Tensor]) -> dict[str, float]:

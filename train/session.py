@@ -1,11 +1,13 @@
 """One run while it trains: what happens behind each step, and how it ends."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from toolkit.core.config import to_toml
 from toolkit.core.errors import OutOfMemory
+from toolkit.core.files import write_atomic
 from train.averages import Averages
 from train.config import RunConfig
 from train.guard import Feed, Guard
@@ -60,7 +62,7 @@ class Session:
         with self._interrupts:
             train(
                 parts.method, parts.optimizer, self._feed, settings.optim, parts.numerics,
-                self._first, settings.steps, self._after_step,
+                self._first, settings.steps, self._after_step, self._in_more_parts,
             )  # fmt: skip
         self._watch.close()
 
@@ -71,6 +73,12 @@ class Session:
         if self._interrupts.received and self.done < self._settings.steps:
             return exit_code(self._interrupts.received)
         return OutOfMemory.exit_code if self.shortage and self.done < self._settings.steps else 0
+
+    def _in_more_parts(self, number: int) -> None:
+        """Notes it: a run that resumes adds up in the same order."""
+        print(f"out of memory: going on with each batch in {number} parts", flush=True)
+        optim = replace(self._settings.optim, gradient_accumulation_steps=number)
+        write_atomic(self._folder.config, to_toml(replace(self._settings, optim=optim)))
 
     def _after_step(self, result: StepResult) -> bool:
         self.done, self.shortage = result.step, self._guard.stops()

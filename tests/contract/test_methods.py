@@ -13,9 +13,9 @@ from toolkit.store.layout import Layout
 from toolkit.stream.batch import Batch
 from toolkit.stream.loader import Loader
 from toolkit.stream.mix import parse_mix
+from train.accumulate import backward
 from train.config import RunConfig
 from train.data import facts_of_data, open_data
-from train.loop import backward
 from train.methods import (
     default_method_config,
     load_method,

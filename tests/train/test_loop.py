@@ -11,8 +11,9 @@ from tests.train.test_numerics import numerics
 from tests.train.toys import Toy, batch_at
 from toolkit.core.errors import UserError
 from toolkit.stream.batch import Batch
+from train.accumulate import backward
 from train.config import OptimConfig
-from train.loop import StepResult, backward, train
+from train.loop import StepResult, train
 from train.optim import build_optimizer, with_rates
 
 

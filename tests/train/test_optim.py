@@ -52,7 +52,8 @@ def test_groups_scale_the_rate_and_keep_their_weight_decay() -> None:
     "change",
     [
         {"steps": 0}, {"threads": 0}, {"optim": OptimConfig(lr=0)}, {"optim": OptimConfig(lr=-1)},
-        {"optim": OptimConfig(gradient_accumulation_steps=17)}, {"initial_steps": 300},
+        {"optim": OptimConfig(gradient_accumulation_steps=17)},
+        {"optim": OptimConfig(gradient_accumulation_steps=-1)}, {"initial_steps": 300},
     ],
 )  # fmt: skip
 def test_settings_that_cannot_work_are_refused(change: dict) -> None:

@@ -1,4 +1,4 @@
-"""An `AutoencoderKL` of a million weights, from nothing.
+"""An `AutoencoderKL` of a few hundred thousand weights, from nothing.
 
 Rombach et al. 2022, without their perceptual and adversarial losses, whose networks would have to
 be pretrained themselves: absolute error of the pixels and of their differences, which keeps edges.
@@ -14,6 +14,7 @@ from toolkit.store.layout import Layout
 from train.pretraining.fit import Recipe, fit
 from train.pretraining.stream import held_out, pictures
 
+LATENT_CHANNELS, FACTOR = 4, 2
 DIVERGENCE = 1e-5
 """Weight of the Kullback-Leibler term, per latent value."""
 
@@ -40,11 +41,18 @@ def train_autoencoder(
 def _model(size: int) -> Any:
     from diffusers import AutoencoderKL
 
+    # one group for all channels: of a flat colour, a group loses what its channels have in common
     model: Any = AutoencoderKL(
-        block_out_channels=(24, 48, 64), layers_per_block=1, norm_num_groups=8, latent_channels=8,
-        down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
-        sample_size=size, mid_block_add_attention=False,
+        block_out_channels=(24, 48), layers_per_block=1, norm_num_groups=1,
+        latent_channels=LATENT_CHANNELS, down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2, sample_size=size, mid_block_add_attention=False,
     )  # fmt: skip
+    for name, parameter in model.named_parameters():
+        if ".conv2." in name:
+            torch.nn.init.zeros_(parameter)  # residual blocks begin as nothing but their shortcut
+    with torch.no_grad():  # and the posterior narrow: it would have to become so first
+        model.quant_conv.weight[LATENT_CHANNELS:] = 0
+        model.quant_conv.bias[LATENT_CHANNELS:] = -8
     return model.to(memory_format=torch.channels_last)
 
 

@@ -7,9 +7,10 @@ import torch
 
 from toolkit.store.layout import Layout
 from toolkit.store.selection import select
+from train.pretraining.autoencoder import FACTOR, LATENT_CHANNELS
 from train.pretraining.words import words_of, write_t5_tokenizer
 
-LATENT_CHANNELS, FACTOR, TEXT_DIM = 8, 4, 64
+TEXT_DIM = 64
 
 
 def write_pipeline(layout: Layout, dataset: str, out: Path, size: int, seed: int) -> int:
@@ -29,7 +30,7 @@ def write_pipeline(layout: Layout, dataset: str, out: Path, size: int, seed: int
     ).half().save_pretrained(out / "text_encoder")  # fmt: skip
     transformer: Any = PixArtTransformer2DModel(
         num_attention_heads=4, attention_head_dim=48, num_layers=8, cross_attention_dim=192,
-        in_channels=LATENT_CHANNELS, out_channels=2 * LATENT_CHANNELS, patch_size=2,
+        in_channels=LATENT_CHANNELS, out_channels=2 * LATENT_CHANNELS, patch_size=4,
         sample_size=size // FACTOR, caption_channels=TEXT_DIM, use_additional_conditions=False,
     )  # fmt: skip
     transformer.save_pretrained(out / "transformer")

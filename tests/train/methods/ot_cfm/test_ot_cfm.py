@@ -25,8 +25,8 @@ from toolkit.store.manifest import read_manifest
 from toolkit.stream.batch import Batch
 from train import run as train_run
 from train import stylize
+from train.accumulate import backward
 from train.data import facts_of_data, open_data, open_loader
-from train.loop import backward
 from train.methods.ot_cfm import method, translate
 from train.methods.ot_cfm.config import Config, NetConfig, Stylize, settle
 from train.methods.ot_cfm.method import NOISE_SEED, TIME_SEED, Method
