@@ -78,7 +78,9 @@ class Session:
         """Notes it: a run that resumes adds up in the same order."""
         print(f"out of memory: going on with each batch in {number} parts", flush=True)
         optim = replace(self._settings.optim, gradient_accumulation_steps=number)
-        write_atomic(self._folder.config, to_toml(replace(self._settings, optim=optim)))
+        self._settings = replace(self._settings, optim=optim)
+        write_atomic(self._folder.config, to_toml(self._settings))
+        self._facts = {**self._facts, "optim.gradient_accumulation_steps": str(number)}
 
     def _after_step(self, result: StepResult) -> bool:
         self.done, self.shortage = result.step, self._guard.stops()

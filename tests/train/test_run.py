@@ -11,7 +11,10 @@ import torch
 
 from toolkit.core.command import run
 from toolkit.store.layout import Layout
+from toolkit.stream.batch import Batch
 from train.config import CheckpointConfig, RunConfig, SampleConfig
+from train.methods.api import LossOut
+from train.methods.style_adapter.joint import Joint
 from train.run import _fields, main
 from train.speed import Rehearsal
 from train.state import list_checkpoints, load_averages, load_weights, read_state
@@ -112,6 +115,27 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     change(fields)
     fields["sha256"] = _hash_of(fields)
     path.write_text(json.dumps(fields))
+
+
+def test_a_run_that_finds_its_parts_goes_on_with_them(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh(train, "told", "--gradient_accumulation_steps=2")
+    whole = Joint.training_loss
+
+    def hungry(self: Joint, batch: Batch) -> LossOut:
+        if len(batch) > 2:
+            torch.empty(2**60, dtype=torch.uint8)  # more than any machine has
+        return whole(self, batch)
+
+    monkeypatch.setattr(Joint, "training_loss", hungry)
+    fresh(train, "found", "--gradient_accumulation_steps=0")
+    assert "gradient_accumulation_steps = 2" in (tmp_path / "found" / "config.toml").read_text()
+    drop_last(tmp_path / "found", 2)
+    code, out, err = train("--name=found", "--resume")
+    assert code == 0, err
+    assert "out of memory" not in out  # it knows
+    assert same(last_weights(tmp_path / "found"), last_weights(tmp_path / "told"))
 
 
 def test_resumed_averages_are_those_of_the_straight_run(train: Train, tmp_path: Path) -> None:
