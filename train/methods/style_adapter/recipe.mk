@@ -15,7 +15,7 @@ SIZES    := $(LIMIT) $(shell expr 2 \* $(LIMIT)) $(shell expr 4 \* $(LIMIT))
 VAL      := 8
 PAINTED  := --balance=style
 PROTOCOL := reinhard
-OWN      := train/methods/style_adapter/weights/tiny
+OWN      := $(dir $(lastword $(MAKEFILE_LIST)))weights/tiny
 VAE      := $(OWN)/vae
 TEXT     := $(OWN)/text_encoder
 CLIP     := $(OWN)/clip
