@@ -3,6 +3,7 @@ and opened by another program."""
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,19 +14,15 @@ from safetensors.torch import load_file
 from tests.conftest import ROOT, words_of
 from tests.fork_server import fork_server
 from toolkit.painting.photographs import load
-from toolkit.store.images import encode_png
+from toolkit.store.images import encode_jpeg
 from toolkit.store.layout import Layout
 
-SCRIPT = """
-from PIL import Image
-from train.methods.style_adapter.pipeline import StyleAdapterPipeline
-pipeline = StyleAdapterPipeline.from_pretrained("exported")
-pictures = pipeline(
-    image=Image.open("cat.png"), style=Image.open("wave.png"), prompt="a cat",
-    num_inference_steps=3, seed=7,
+README = (ROOT / "README.md").read_text("utf-8")
+(SCRIPT,) = (
+    block
+    for block in re.findall(r"^```python\n(.*?)^```$", README, re.M | re.S)
+    if "StyleAdapterPipeline" in block
 )
-pictures[0].save("made.png")
-"""
 
 
 @pytest.fixture(scope="module")
@@ -85,14 +82,14 @@ def test_killed_between_two_checkpoints_it_ends_with_the_same_bits(
 
 
 def test_exported_it_makes_the_same_picture_in_every_process(trained: Path, tmp_path: Path) -> None:
-    done = fork_server().run("train.export", [f"--run={trained}", f"--out={tmp_path / 'exported'}"])
+    done = fork_server().run("train.export", [f"--run={trained}", f"--out={tmp_path / 'adapter'}"])
     assert done.returncode == 0, done.stderr
     assert "README.md, config.json, style_adapter.safetensors" in done.stdout
-    card = (tmp_path / "exported" / "README.md").read_text()
+    card = (tmp_path / "adapter" / "README.md").read_text()
     assert "library_name: tessera" in card
     assert "step: 4" in card
-    (tmp_path / "cat.png").write_bytes(encode_png(load("chelsea")))
-    (tmp_path / "wave.png").write_bytes(encode_png(load("coffee")))
+    (tmp_path / "cat.jpg").write_bytes(encode_jpeg(load("chelsea")))
+    (tmp_path / "wave.jpg").write_bytes(encode_jpeg(load("coffee")))
     made = []
     for _ in range(2):
         done = subprocess.run(
@@ -101,12 +98,13 @@ def test_exported_it_makes_the_same_picture_in_every_process(trained: Path, tmp_
                  "PATH": "/usr/bin:/bin"}, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        made.append((tmp_path / "made.png").read_bytes())
+        made.append([p.read_bytes() for p in sorted(tmp_path.glob("cat-wave-*.png"))])
     assert made[0] == made[1]
+    assert len(set(made[0])) == 3  # a picture for each strength of the style
     drawn = fork_server().run(
         "train.stylize",
-        [f"--run={trained}", f"--content={tmp_path / 'cat.png'}",
-         f"--style={tmp_path / 'wave.png'}", "--caption=a cat", "--steps=3", "--strength=0.7",
+        [f"--run={trained}", f"--content={tmp_path / 'cat.jpg'}",
+         f"--style={tmp_path / 'wave.jpg'}", "--caption=a cat", "--steps=3", "--strength=0.7",
          "--style_scale=0.5", "--guidance=2", f"--out={tmp_path / 'drawn.png'}"],
     )  # fmt: skip
     assert drawn.returncode == 0, drawn.stderr

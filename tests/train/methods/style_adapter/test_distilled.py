@@ -8,9 +8,11 @@ import torch
 from diffusers import PixArtTransformer2DModel
 
 from toolkit.stream.batch import Batch, ImageSet
+from train.config import RunConfig
 from train.methods.needs import DataFacts
 from train.methods.style_adapter.config import AdapterConfig, Config, Stylize, settle
 from train.methods.style_adapter.distilled import Distilled
+from train.numerics import compile_checked, enable_gradient_checkpointing, open_numerics
 
 PATHS = ("sdedit", "control")
 
@@ -103,6 +105,54 @@ def test_frozen_weights_stay_as_they_are_and_trained_ones_move(
     trained = {n for n, p in method.module().named_parameters() if p.requires_grad}
     assert moved == trained
     assert trained | {"no_text", "style_means"} == set(method.trainable_state())
+
+
+def gradients(method: Distilled) -> dict[str, torch.Tensor]:
+    method.module().train()
+    method.training_loss(batch()).per_sample.mean().backward()
+    return {n: p.grad for n, p in method.module().named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_computed_twice_gradients_are_the_same_and_nothing_warns(
+    pixart_weights: dict[str, str], path: str, recwarn: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = shaken(Distilled(config(pixart_weights, content_path=path), 0))
+    again = shaken(Distilled(config(pixart_weights, content_path=path), 0))
+    enable_gradient_checkpointing(again.module())
+    calls = 0
+    attention = again.module().transformer.transformer_blocks[3].attn2.to_q
+
+    def count(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+
+    attention.register_forward_hook(count)
+    expected, found = gradients(kept), gradients(again)
+    assert calls > 2  # of text and style, and both again for the gradients
+    assert found.keys() == expected.keys()
+    for name, grad in found.items():
+        torch.testing.assert_close(grad, expected[name], rtol=1e-4, atol=1e-7)
+    assert not [str(w.message) for w in recwarn if "processor" in str(w.message)]
+    assert not caplog.records
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("path", PATHS)
+def test_compiled_loss_and_gradients_are_the_same(
+    pixart_weights: dict[str, str], path: str
+) -> None:
+    method = shaken(Distilled(config(pixart_weights, content_path=path), 0))
+    plain = gradients(method)
+    method.module().zero_grad(set_to_none=True)
+    told = compile_checked(method, batch(), open_numerics(RunConfig()))
+    assert told.startswith("compiled; loss ")
+    method.module().zero_grad(set_to_none=True)
+    found = gradients(method)
+    assert found.keys() == plain.keys()
+    for name, grad in found.items():
+        torch.testing.assert_close(grad, plain[name], rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("path", PATHS)

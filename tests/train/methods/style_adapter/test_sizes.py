@@ -8,6 +8,7 @@ from diffusers import PixArtTransformer2DModel
 
 from toolkit.stream.batch import Batch
 from train.methods.style_adapter.config import AdapterConfig, Config
+from train.methods.style_adapter.control import Control
 from train.methods.style_adapter.distilled import Distilled
 from train.parts.adapter import attach
 from train.parts.purification import Purification
@@ -49,6 +50,14 @@ def test_the_adapter_has_as_many_weights_as_its_table_says(
         added = attach(full_size(), list(range(28 - layers, 28)), WIDTH, 0.1)
         assert count(added, EmbeddingTokens(dim, tokens, WIDTH)) == weights
         assert count(Purification("gated", WIDTH)) == 2_655_360
+
+
+@pytest.mark.parametrize("layers", [1, 4])
+def test_the_branch_for_the_content_has_as_many_weights_as_the_page_says(layers: int) -> None:
+    with torch.device("meta"):
+        branch = Control(full_size(), layers)
+    before = WIDTH * (WIDTH + 1)
+    assert count(branch) == before + layers * 22_583_808
 
 
 @pytest.mark.slow
