@@ -118,10 +118,9 @@ class SampleConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run. method: its name. steps: of the optimiser. epochs:
-    instead, how often to go through the main task. seed: of weights, order and noise.
-    threads: intra-op threads; bit-identity holds at a fixed number of them, so the number is part
-    of the configuration. device: cpu, cuda, cuda:1 …. precision: of the arithmetic; auto is fp32
+    """One run. method: its name. steps: of the optimiser. epochs: instead, how often to go through
+    the main task. seed: of weights, order and noise. threads: intra-op threads; bit-identity holds
+    at a fixed number of them, so the number is part of the configuration. device: cpu, cuda, cuda:1 …. precision: of the arithmetic; auto is fp32
     on a CPU, bf16 or else fp16 on a GPU. deterministic: bit-identity on a GPU too. compile:
     torch.compile, once its loss was found to be the same. channels_last: memory layout of
     convolutions. tf32: faster float32 products on a GPU. init_from: weights to begin with: a run,

@@ -118,9 +118,9 @@ class Config:
     """Settings of the method.
 
     trains: an adapter beside a frozen backbone, or a backbone itself, from captions. backbone:
-    PixArt-alpha, by hub id or folder; without one, a small network is
-    trained as a whole, by `net`, `style_dropout` and `time_floor`. image_encoder: CLIP, by hub id
-    or folder. stored: whether what the frozen encoders make of training samples is read from
+    PixArt-alpha, by hub id, folder, or name of weights that come along (tiny); without one, a small
+    network is trained as a whole, by `net`, `style_dropout` and `time_floor`. image_encoder: CLIP,
+    likewise. stored: whether what the frozen encoders make of training samples is read from
     sidecars (toolkit.encode), or made while training. content_path: how the student sees the
     content: sdedit does not show it while training and begins at the noised content when it makes
     pictures; control adds a branch that reads the content's latents (after ControlNet and
