@@ -109,16 +109,17 @@ def clip(
     print(f"{out / 'clip'}: {found:.0%} of held-out pictures find their caption among 32")
 
 
-def finish(*, out: Path, run: Path) -> None:
+def finish(*, out: Path, run: Path, checkpoint: Path | None = None) -> None:
     """Puts a run's transformer into the pipeline, in half precision.
 
     Args:
         out: the folder.
         run: of train.run style_adapter --config=backbone.
+        checkpoint: of the run, or averaged weights that train.ema wrote; its last one otherwise.
     """
     from train.pretraining.begin import put_transformer
 
-    put_transformer(out, run)
+    put_transformer(out, run, checkpoint)
     print(f"{out / 'transformer'}: the weights of {run}")
 
 

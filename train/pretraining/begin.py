@@ -34,8 +34,9 @@ def write_pipeline(layout: Layout, dataset: str, out: Path, size: int, seed: int
         sample_size=size // FACTOR, caption_channels=TEXT_DIM, use_additional_conditions=False,
     )  # fmt: skip
     transformer.save_pretrained(out / "transformer")
+    # velocities: where all is noise, a small error in it would be a large one in the picture
     scheduler: Any = DPMSolverMultistepScheduler(
-        beta_start=1e-4, beta_end=0.02, beta_schedule="linear", prediction_type="epsilon"
+        beta_start=1e-4, beta_end=0.02, beta_schedule="linear", prediction_type="v_prediction"
     )
     scheduler.save_pretrained(out / "scheduler")
     return sum(p.numel() for p in transformer.parameters())
