@@ -1,7 +1,7 @@
 """Whether an adapter beside the small backbone learns style, and which of its parts matter.
 
     python -m bench.style_adapter --photos=DIR --paintings=DIR --fill50k=DIR
-        [--ways=control,sdedit,unpurified] [--seeds=0,1,2] [--steps=600] [--folder=DIR]
+        [--ways=control,sdedit,unpurified] [--seeds=0,1,2] [--steps=600] [--guidance=1,2,4.5]
 
 On photographs and paintings of your own, at 64 pixels, by the commands: a fifth of both is held
 out, targets are those of the teacher without weights. Ways are trained with each seed and compared
@@ -36,6 +36,7 @@ def main(
     photos: str, paintings: str, fill50k: str,
     ways: tuple[str, ...] | str = ("control", "sdedit", "unpurified"),
     seeds: tuple[int, ...] | int = (0, 1, 2), steps: int = 600, num_pairs: int = 1600,
+    guidance: tuple[float, ...] | float = (1, 2, 4.5),
     folder: str = "/tmp/tessera-bench/style_adapter", keep: str = "style_adapter",
 ) -> None:  # fmt: skip
     """Trains, measures, and keeps bench/results/KEEP.json and FOLDER/sheet.png.
@@ -47,19 +48,23 @@ def main(
         seeds: of weights, order and noise.
         steps: of each training.
         num_pairs: training targets; a tenth as many are held out.
+        guidance: weights that pictures are made with.
         folder: for data and runs.
         keep: name of the results, empty for none.
     """
     root, about = Path(folder), {**machine(), "steps": steps}
     _prepare(root, Path(photos), Path(paintings), Path(fill50k), num_pairs)
     chosen = ways.split(",") if isinstance(ways, str) else ways
+    weights = guidance if isinstance(guidance, tuple) else (guidance,)
     rows = []
     for way in chosen:
         for seed in seeds if isinstance(seeds, tuple) else (seeds,):
             name = f"{way}-{seed}-{steps}"
             _train(root, name, seed, steps, WAYS[way])
-            rows.append({"way": way, "seed": seed, **_scores(root, name)})
-    _sheet(root, [f"{way}-{rows[0]['seed']}-{steps}" for way in chosen])
+            made = [_stylize(root, name, weight) for weight in weights]
+            rows.append({"way": way, "seed": seed, **_scores(root, name, made)})
+    first = rows[0]["seed"]
+    _sheet(root, [_dataset(f"{way}-{first}-{steps}", w) for way in chosen for w in weights])
     write_results(keep, about, rows)
 
 
@@ -118,32 +123,37 @@ def _train(root: Path, name: str, seed: int, steps: int, flags: tuple[str, ...])
         how = ["--config=tiny", "--main=targets", "--stored=true", f"--seed={seed}",
                f"--steps={steps}", "--sample_every=0", "--overwrite", *flags]  # fmt: skip
     if not (run / "done").exists():
-        _run(
-            root,
-            "train",
-            "train.run",
-            "style_adapter",
-            f"--name={name}",
-            f"--runs={root / 'runs'}",
-            *how,
-        )
-        _run(root, "stylize", "train.stylize", f"--run={run}")
+        words = ("style_adapter", f"--name={name}", f"--runs={root / 'runs'}", *how)
+        _run(root, "train", "train.run", *words)
         (run / "done").touch()
 
 
-def _scores(root: Path, name: str) -> dict[str, Any]:
+def _stylize(root: Path, name: str, guidance: float) -> str:
+    """Makes a run's pictures, unless they are there; returns their dataset."""
+    dataset = _dataset(name, guidance)
+    if not Layout(root / "shards", root / "manifests").card(dataset).exists():
+        words = (f"--run={root / 'runs' / name}", f"--guidance={guidance}", f"--name={dataset}")
+        _run(root, "stylize", "train.stylize", *words)
+    return dataset
+
+
+def _dataset(name: str, guidance: float) -> str:
+    return f"{name}-g{guidance:g}".replace(".", "_")
+
+
+def _scores(root: Path, name: str, made: list[str]) -> dict[str, Any]:
     return in_process(
-        "bench.style_scores", str(root / "runs" / name), f"--shards={root / 'shards'}",
-        f"--manifests={root / 'manifests'}",
+        "bench.style_scores", str(root / "runs" / name), f"--pictures={','.join(made)}",
+        f"--shards={root / 'shards'}", f"--manifests={root / 'manifests'}",
     )  # fmt: skip
 
 
-def _sheet(root: Path, names: list[str], count: int = 12) -> None:
-    """Content, style, target and each way's picture, one pair a row: FOLDER/sheet.png."""
+def _sheet(root: Path, datasets: list[str], count: int = 12) -> None:
+    """Content, style, target and each dataset's picture, one pair a row: FOLDER/sheet.png."""
     from eval.evalset import EvalSet
 
     layout = Layout(root / "shards", root / "manifests")
-    sets = [EvalSet(layout, f"{name}-out") for name in names]
+    sets = [EvalSet(layout, dataset) for dataset in datasets]
     size = sets[0].output(sets[0].items[0]).shape[0]
     rows = []
     for number in range(0, len(sets[0].items), max(1, len(sets[0].items) // count)):

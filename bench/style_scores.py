@@ -1,6 +1,6 @@
 """What a trained style adapter does with held-out pairs; prints JSON.
 
-    python -m bench.style_scores RUN --shards=DIR --manifests=DIR [--draws=8]
+    python -m bench.style_scores RUN --pictures=NAMES --shards=DIR --manifests=DIR [--draws=8]
 
 The loss: of each held-out sample at the same steps and noise, once with its own style picture and
 once with that of another sample. The pictures: those that train.stylize packed from the run.
@@ -25,16 +25,19 @@ from toolkit.store.layout import Layout
 RESAMPLES = 4000
 
 
-def main(run: str, shards: str, manifests: str, draws: int = 8) -> None:
+def main(run: str, pictures: str, shards: str, manifests: str, draws: int = 8) -> None:
     """Measures one run.
 
     Args:
         run: its folder.
+        pictures: datasets that were made with it, with commas between them.
         shards, manifests: of the data that it was trained on.
         draws: of step and noise, for each held-out sample.
     """
     layout = Layout(Path(shards), Path(manifests))
-    print(json.dumps({**losses(Path(run), layout, draws), **pictures(Path(run).name, layout)}))
+    names = pictures.split(",")
+    made = {name: scores(name, layout) for name in names}
+    print(json.dumps({**losses(Path(run), layout, draws), "pictures": made}))
 
 
 def losses(run: Path, layout: Layout, draws: int) -> dict[str, Any]:
@@ -75,11 +78,11 @@ def losses(run: Path, layout: Layout, draws: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def pictures(name: str, layout: Layout) -> dict[str, Any]:
-    """Of the pictures of a run: mean difference from the teacher's target (0 to 255); edges shared
+def scores(dataset: str, layout: Layout) -> dict[str, Any]:
+    """Of pictures: mean difference from the teacher's target (0 to 255); edges shared
     with the content; distance of colour statistics from the style picture, and from another one;
     and leakage: how much more of the edges of its own style picture than of another's."""
-    outputs = EvalSet(layout, f"{name}-out")
+    outputs = EvalSet(layout, dataset)
     contents = [item.references["content"][1] for item in outputs.items]
     styles = [item.references["style"][1] for item in outputs.items]
     other = shuffled(styles)
