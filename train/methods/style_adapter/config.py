@@ -118,7 +118,7 @@ class Config:
     """Settings of the method.
 
     trains: an adapter beside a frozen backbone, or a backbone itself, from captions. backbone:
-    PixArt-alpha, by hub id, folder, or name of weights that come along (tiny); without one, a small
+    PixArt-alpha, by hub id, folder, or name of a folder under weights/; without one, a small
     network is trained as a whole, by `net`, `style_dropout` and `time_floor`. image_encoder: CLIP,
     likewise. stored: whether what the frozen encoders make of training samples is read from
     sidecars (toolkit.encode), or made while training. content_path: how the student sees the
