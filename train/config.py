@@ -120,15 +120,15 @@ class SampleConfig:
 class RunConfig:
     """One run. method: its name. steps: of the optimiser. epochs: instead, how often to go through
     the main task. seed: of weights, order and noise. threads: intra-op threads; bit-identity holds
-    at a fixed number of them, so the number is part of the configuration. device: cpu, cuda, cuda:1 …. precision: of the arithmetic; auto is fp32
-    on a CPU, bf16 or else fp16 on a GPU. deterministic: bit-identity on a GPU too. compile:
-    torch.compile, once its loss was found to be the same. channels_last: memory layout of
-    convolutions. tf32: faster float32 products on a GPU. init_from: weights to begin with: a run,
-    a checkpoint or a .safetensors file. initial_steps: steps that count as done before the first;
-    rate, data and numbering go on from there. memory_limit: share of the machine's, the control
-    group's or the GPU's memory above which the run does less at once, waits, and in the end stops
-    with a checkpoint; 1 for never. wandb: log to Weights & Biases too. method_config: the fields
-    of the method itself."""
+    at a fixed number of them, so the number is part of the configuration. device: cpu, cuda, cuda:1
+    …. precision: of the arithmetic; auto is fp32 on a CPU, bf16 or else fp16 on a GPU.
+    deterministic: bit-identity on a GPU too. compile: torch.compile, once its loss was found to be
+    the same. channels_last: memory layout of convolutions. tf32: faster float32 products on a GPU.
+    init_from: weights to begin with: a run, a checkpoint or a .safetensors file. initial_steps:
+    steps that count as done before the first; rate, data and numbering go on from there.
+    memory_limit: share of the machine's, the control group's or the GPU's memory above which the
+    run does less at once, waits, and in the end stops with a checkpoint; 1 for never. wandb: log to
+    Weights & Biases too. method_config: the fields of the method itself."""
 
     method: str = "style_adapter"
     steps: int = 300
