@@ -33,7 +33,8 @@ def find_candidates(
 
     A picture that says no split counts as train. One that is nearly the same as a picture of a
     later split (val after train, test after val) is left out, so that a score tells nothing it has
-    seen.
+    seen. Pictures made from others do not count there: those others do, and a plan must be the same
+    after it was taught.
 
     Args:
         catalog: over the packed datasets.
@@ -51,7 +52,10 @@ def find_candidates(
     chosen = f"{rows} AND {side} = '{split}'"
     leaks: set[Any] = set()
     if _KEPT_FROM[split]:
-        other = f"SELECT phash FROM samples WHERE status = 'ok' AND {side} IN ({_KEPT_FROM[split]})"
+        other = (
+            "SELECT phash FROM samples WHERE status = 'ok' AND len(coalesce(links, [])) = 0 "
+            f"AND {side} IN ({_KEPT_FROM[split]})"
+        )
         found = catalog.rows(near_hashes(f"SELECT phash {chosen}", other, SAME_BITS))
         leaks = {phash for (phash,) in found}
     names = "dataset, key, style, artist, genre, caption, phash"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ToySource, encoded, picture
 from toolkit.core.errors import UserError
-from toolkit.core.records import Record
+from toolkit.core.records import Link, Record
 from toolkit.packing.dataset import pack
 from toolkit.pairing.candidates import find_candidates
 from toolkit.pairing.leaks import are_alike, near_hashes
@@ -72,6 +72,16 @@ def test_a_split_without_what_a_later_one_has(layout: Layout) -> None:
     assert notes == {"style pictures left out, nearly the same as one of val or test": 1}
     found = find_candidates(Catalog(layout), "true", "style", "val", "split", notes)
     assert [p.key for p in found] == ["v"]  # the later split keeps it
+
+
+def test_what_was_made_from_a_later_split_takes_nothing_away(layout: Layout) -> None:
+    made = Record(
+        {"jpg": encoded(picture(1, 96, 96))}, split="val", links=(Link("content", "toy", "v"),)
+    )
+    pack(ToySource("made", {"v_a": made}), "made", layout, 10)
+    own = "dataset = 'toy'"
+    found = find_candidates(Catalog(layout), own, "content", "train", "split", Counter())
+    assert [p.key for p in found] == ["a", "b", "c"]
 
 
 def test_nothing_found_says_why(layout: Layout) -> None:
