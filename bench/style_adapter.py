@@ -1,7 +1,7 @@
 """Whether an adapter beside the small backbone learns style, and which of its parts matter.
 
     python -m bench.style_adapter --photos=DIR --paintings=DIR --fill50k=DIR
-        [--ways=control,sdedit,unpurified] [--seeds=0,1,2] [--steps=600] [--guidance=1,2,4.5]
+        [--ways=control,sdedit,unpurified] [--seeds=0,1,2] [--steps=600] [--guidance=1.5]
 
 On photographs and paintings of your own, at 64 pixels, by the commands: a fifth of both is held
 out, targets are those of the teacher without weights. Ways are trained with each seed and compared
@@ -36,7 +36,7 @@ def main(
     photos: str, paintings: str, fill50k: str,
     ways: tuple[str, ...] | str = ("control", "sdedit", "unpurified"),
     seeds: tuple[int, ...] | int = (0, 1, 2), steps: int = 600, num_pairs: int = 1600,
-    guidance: tuple[float, ...] | float = (1, 2, 4.5),
+    guidance: tuple[float, ...] | float = 1.5, num_inference_steps: int = 10,
     folder: str = "/tmp/tessera-bench/style_adapter", keep: str = "style_adapter",
 ) -> None:  # fmt: skip
     """Trains, measures, and keeps bench/results/KEEP.json and FOLDER/sheet.png.
@@ -49,10 +49,12 @@ def main(
         steps: of each training.
         num_pairs: training targets; a tenth as many are held out.
         guidance: weights that pictures are made with.
+        num_inference_steps: of each picture.
         folder: for data and runs.
         keep: name of the results, empty for none.
     """
     root, about = Path(folder), {**machine(), "steps": steps}
+    about["num_inference_steps"] = num_inference_steps
     _prepare(root, Path(photos), Path(paintings), Path(fill50k), num_pairs)
     chosen = ways.split(",") if isinstance(ways, str) else ways
     weights = guidance if isinstance(guidance, tuple) else (guidance,)
@@ -61,7 +63,7 @@ def main(
         for seed in seeds if isinstance(seeds, tuple) else (seeds,):
             name = f"{way}-{seed}-{steps}"
             _train(root, name, seed, steps, WAYS[way])
-            made = [_stylize(root, name, weight) for weight in weights]
+            made = [_stylize(root, name, weight, num_inference_steps) for weight in weights]
             rows.append({"way": way, "seed": seed, **_scores(root, name, made)})
     first = rows[0]["seed"]
     _sheet(root, [_dataset(f"{way}-{first}-{steps}", w) for way in chosen for w in weights])
@@ -128,12 +130,12 @@ def _train(root: Path, name: str, seed: int, steps: int, flags: tuple[str, ...])
         (run / "done").touch()
 
 
-def _stylize(root: Path, name: str, guidance: float) -> str:
+def _stylize(root: Path, name: str, guidance: float, steps: int) -> str:
     """Makes a run's pictures, unless they are there; returns their dataset."""
     dataset = _dataset(name, guidance)
     if not Layout(root / "shards", root / "manifests").card(dataset).exists():
-        words = (f"--run={root / 'runs' / name}", f"--guidance={guidance}", f"--name={dataset}")
-        _run(root, "stylize", "train.stylize", *words)
+        _run(root, "stylize", "train.stylize", f"--run={root / 'runs' / name}",
+             f"--guidance={guidance}", f"--steps={steps}", f"--name={dataset}")  # fmt: skip
     return dataset
 
 

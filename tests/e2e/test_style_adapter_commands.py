@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from safetensors.torch import load_file
 
 from tests.conftest import ROOT, words_of
@@ -16,6 +18,7 @@ from tests.fork_server import fork_server
 from toolkit.painting.photographs import load
 from toolkit.store.images import encode_jpeg
 from toolkit.store.layout import Layout
+from train.methods.style_adapter.pipeline import StyleAdapterPipeline
 
 README = (ROOT / "README.md").read_text("utf-8")
 (SCRIPT,) = (
@@ -109,3 +112,26 @@ def test_exported_it_makes_the_same_picture_in_every_process(trained: Path, tmp_
     )  # fmt: skip
     assert drawn.returncode == 0, drawn.stderr
     assert (tmp_path / "drawn.png").stat().st_size > 1000
+
+
+def test_the_preset_whose_backbone_comes_along(sample_data: Layout, tmp_path: Path) -> None:
+    """README's own commands, with fewer steps."""
+    data = words_of(sample_data)
+    for name in ("chelsea", "coffee"):
+        (tmp_path / f"{name}.jpg").write_bytes(encode_jpeg(load(name)))
+    short = ["--steps=2", "--num_pairs=2", "--eval_size=4", "--sample.steps=2", "--threads=1"]
+    run = tmp_path / "runs" / "style_adapter-tiny"
+    drawn = [f"--content={tmp_path}/chelsea.jpg", f"--style={tmp_path}/coffee.jpg",
+             "--style_scale=0.8"]  # fmt: skip
+    for module, words in (
+        ("train.run", ["style_adapter", "--config=tiny", f"--runs={run.parent}", *short, *data]),
+        ("train.stylize", [f"--run={run}", *drawn, f"--out={tmp_path / 'drawn.png'}"]),
+        ("train.export", [f"--run={run}", f"--out={tmp_path / 'adapter'}"]),
+    ):
+        done = fork_server().run(module, words)
+        assert done.returncode == 0, done.stderr
+    pipeline = StyleAdapterPipeline.from_pretrained(tmp_path / "adapter")
+    content, style = (Image.open(tmp_path / f"{name}.jpg") for name in ("chelsea", "coffee"))
+    (picture,) = pipeline(content, style, style_scale=0.8)
+    drawn_by_command = np.asarray(Image.open(tmp_path / "drawn.png"), int)
+    assert np.abs(np.asarray(picture, int) - drawn_by_command).max() <= 2  # sums in another order

@@ -55,6 +55,7 @@ def put_transformer(out: Path, run: Path, checkpoint: Path | None = None) -> Non
         raise UserError(f"{run} trained no backbone: python -m train.run --config=backbone does")
     method = load_trained(folder, settings, checkpoint).method
     transformer: Any = method.module()
+    transformer.register_to_config(_name_or_path="")  # where it was begun is nobody's business
     transformer.half().save_pretrained(out / "transformer")
     _write_index(out)
 

@@ -126,6 +126,7 @@ class Config:
     pictures; control adds a branch that reads the content's latents (after ControlNet and
     PixArt-δ). control_layers: blocks of that branch. objective: iddpm_vb is the backbone's own,
     error of the noise and variational bound of its variance; eps_mse the error alone.
+    guidance: of pictures, where none is asked for, with a backbone; PixArt-alpha's without more.
     style_dropout: share of training samples that see no style. time_floor: see
     `train.parts.flow.velocity_loss`.
     image_size, embedding_dim, proxy_dim: pixels a side, and widths of what CLIP gives of styles and
@@ -144,6 +145,7 @@ class Config:
     dropout: DropoutConfig = field(default_factory=DropoutConfig)
     sidecars: SidecarConfig = field(default_factory=SidecarConfig)
     net: NetConfig = field(default_factory=NetConfig)
+    guidance: float = 4.5
     style_dropout: float = 0.05
     time_floor: float = 0.2
     image_size: int = 0
@@ -189,11 +191,11 @@ def is_large(config: Config) -> bool:
 
 
 def stylize(config: Config) -> Stylize:
-    """What suits a network. Those with a backbone: PixArt-alpha's guidance and number of steps."""
+    """What suits a network. Those with a backbone: PixArt-alpha's number of steps."""
     if not config.backbone:
         return Stylize()
     strength = 0.6 if config.content_path == "sdedit" else 1.0
-    return Stylize(steps=20, guidance=4.5, strength=strength)
+    return Stylize(steps=20, guidance=config.guidance, strength=strength)
 
 
 def needs(config: Config) -> Needs:

@@ -1,0 +1,42 @@
+"""The small backbone that comes along: the bytes that were measured, and what they learned."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import PixArtAlphaPipeline
+
+from tests.conftest import ROOT
+
+WEIGHTS = ROOT / "train/methods/style_adapter/weights"
+
+
+def listed() -> dict[Path, str]:
+    """Path and sha256 of each file, of the list that `sha256sum --check` reads."""
+    lines = (WEIGHTS / "SHA256SUMS").read_text().splitlines()
+    return {WEIGHTS / name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}
+
+
+def test_each_file_is_the_one_of_the_list() -> None:
+    found = listed()
+    there = {path for path in WEIGHTS.glob("*/**/*") if path.is_file()}
+    assert there == set(found)
+    for path, digest in found.items():
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == digest, path
+    assert sum(path.stat().st_size for path in there) < 20e6
+
+
+def test_it_draws_what_a_caption_says() -> None:
+    """Fill50K's captions, by diffusers' own pipeline: the background is the whole picture's edge."""
+    pipeline = PixArtAlphaPipeline.from_pretrained(WEIGHTS / "tiny", torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    colours = {"red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255)}
+    pictures = pipeline(
+        [f"a white circle with {name} background" for name in colours], num_inference_steps=12,
+        guidance_scale=2.0, height=64, width=64, use_resolution_binning=False, output_type="np",
+        clean_caption=False, generator=torch.Generator().manual_seed(0),
+    ).images  # fmt: skip
+    corners = 255 * pictures[:, [0, 0, -1, -1], [0, -1, 0, -1]].mean(1)
+    distances = np.linalg.norm(corners[:, None] - np.array([*colours.values()])[None], axis=2)
+    assert distances.argmin(1).tolist() == [0, 1, 2]
