@@ -28,7 +28,7 @@ def test_each_file_is_the_one_of_the_list() -> None:
 
 
 def test_it_draws_what_a_caption_says() -> None:
-    """Fill50K's captions, by diffusers' own pipeline: the background is the whole picture's edge."""
+    """Fill50K's captions, by diffusers' own pipeline: corners are background."""
     pipeline = PixArtAlphaPipeline.from_pretrained(WEIGHTS / "tiny", torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     colours = {"red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255)}
