@@ -52,12 +52,12 @@ class NetConfig:
 class AdapterConfig:
     """What is trained beside a frozen backbone.
 
-    layers: the last K blocks see the style, 0 for all. tokens: style tokens. gate: each layer's
-    tanh(γ) at the start. source: of the tokens, CLIP's embedding of the whole style picture, or the
-    patches that a resampler reads. purification: what is taken out of the tokens, see
-    `train.parts.purification`. content_source: what stands for the content there: its picture, its
-    caption, or what sets the style picture apart from the style's other pictures. style_schedule,
-    low, begin, end: of the style's strength while noise becomes a picture, see
+    layers: the last K blocks see the style, 0 for all. tokens: style tokens. gate: γ of each
+    layer's tanh(γ) at the start. source: of the tokens, CLIP's embedding of the whole style
+    picture, or the patches that a resampler reads. purification: what is taken out of the tokens,
+    see `train.parts.purification`. content_source: what stands for the content there: its picture,
+    its caption, or what sets the style picture apart from the style's other pictures.
+    style_schedule, low, begin, end: of the style's strength while noise becomes a picture, see
     `train.parts.style_schedule`.
     """
 
