@@ -17,9 +17,6 @@ MAKE = ["make", "-f", str(ROOT / "train/methods/style_adapter/recipe.mk"), "LIMI
         f"PYTHON={sys.executable}"]  # fmt: skip
 
 
-BACKBONE = ROOT / "train/methods/style_adapter/weights/tiny/transformer"
-
-
 def start(folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         MAKE, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -27,7 +24,6 @@ def start(folder: Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-@pytest.mark.skipif(not BACKBONE.is_dir(), reason="the small backbone's transformer is not here")
 @pytest.mark.timeout(1800)
 def test_a_rehearsal_survives_kills_and_is_done_once(tmp_path: Path) -> None:
     work = tmp_path / "rehearsal" / "8"
