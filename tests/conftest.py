@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -311,22 +312,28 @@ def digests() -> Callable[[Layout], dict[str, str]]:
     return digests_of
 
 
+@contextmanager
+def made_once(factory: pytest.TempPathFactory, name: str) -> Iterator[tuple[Layout, bool]]:
+    """A layout of data that all worker processes of a test run share, and whether it has to be
+    made, which then happens before the block ends."""
+    base = factory.getbasetemp()
+    # The workers of pytest-xdist have a folder each inside the one of the run.
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield Layout(folder / "shards", folder / "manifests"), not (folder / "done").exists()
+        (folder / "done").touch()
+
+
 @pytest.fixture(scope="session")
 def sample_data(tmp_path_factory: pytest.TempPathFactory, run_command: RunCommand) -> Layout:
     """The built-in sample data, packed once per test run by the real command. Do not change it."""
-    base = tmp_path_factory.getbasetemp()
-    # The workers of pytest-xdist have a folder each inside the one of the run.
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "sample-data"
-    folder.mkdir(exist_ok=True)
-    layout = Layout(folder / "shards", folder / "manifests")
-    done = folder / "done"
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            flags = (f"--shards={layout.shards}", f"--manifests={layout.manifests}", "--jobs=1")
-            packed = run_command("toolkit.pack", *flags, cwd=folder)
+    with made_once(tmp_path_factory, "sample-data") as (layout, to_make):
+        if to_make:
+            flags = (*words_of(layout), "--jobs=2")  # who waits for it leaves a core free
+            packed = run_command("toolkit.pack", *flags)
             assert packed.returncode == 0, packed.stderr
-            done.touch()
     return layout
 
 
@@ -336,21 +343,18 @@ def encoded_data(
 ) -> Layout:
     """The sample data with the sidecar `latents` of content and wikiart, as the smoke presets have
     it. Do not change it."""
-    folder = tmp_path_factory.mktemp("encoded")
-    layout = Layout(folder / "shards", folder / "manifests")
-    for root in (layout.shards, layout.manifests):
-        root.mkdir()
-    for name in sample_data.datasets():
-        shutil.copytree(sample_data.manifests / name, layout.manifests / name)
-        (layout.shards / name).mkdir()
-        for tar in (sample_data.shards / name).glob("*.tar"):
-            (layout.shards / name / tar.name).symlink_to(tar)
-    done = run_command(
-        "toolkit.encode", "dataset='content' or dataset='wikiart'", "--encoder=haar",
-        "--target_size=64", "--sidecar=latents", f"--shards={layout.shards}",
-        f"--manifests={layout.manifests}", cwd=folder,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    with made_once(tmp_path_factory, "encoded-data") as (layout, to_make):
+        if to_make:
+            for name in sample_data.datasets():
+                shutil.copytree(sample_data.manifests / name, layout.manifests / name)
+                (layout.shards / name).mkdir(parents=True)
+                for tar in (sample_data.shards / name).glob("*.tar"):
+                    (layout.shards / name / tar.name).symlink_to(tar)
+            done = run_command(
+                "toolkit.encode", "dataset='content' or dataset='wikiart'", "--encoder=haar",
+                "--target_size=64", "--sidecar=latents", *words_of(layout),
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
     return layout
 
 

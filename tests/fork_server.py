@@ -2,8 +2,9 @@
 
 Importing torch and diffusers takes longer than most commands do. A process that has imported them,
 and nothing of this project, forks once for each command; the child runs the module as `python -m`
-does and leaves as that would. Commands with an environment of their own are started plainly, since
-libraries read some of it when they are imported.
+does and leaves as that would. What only training and evaluation need is imported for the first of
+their commands. Commands with an environment of their own are started plainly, since libraries read
+some of it when they are imported.
 """
 
 import atexit
@@ -55,14 +56,29 @@ def fork_server() -> ForkServer:
 
 def serve() -> dict[str, Any] | None:
     """Forks for each job on stdin and answers with its exit code; in a child, returns the job."""
+    models = False
     for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            job: dict[str, Any] = json.loads(line)
+        job: dict[str, Any] = json.loads(line)
+        if not models and job["module"].startswith(("train.", "eval.")):
+            import_models()
+            models = True
+        if os.fork() == 0:
             return job
-        _, status = os.waitpid(child, 0)
+        _, status = os.wait()
         print(os.waitstatus_to_exitcode(status), flush=True)
     return None
+
+
+def import_models() -> None:
+    """Imports what train's and eval's commands ask diffusers and transformers for."""
+    import diffusers
+    import transformers
+
+    for name in ("AutoencoderKL", "DPMSolverMultistepScheduler", "PixArtTransformer2DModel"):
+        getattr(diffusers, name)  # is imported when it is asked for
+    for name in ("CLIPVisionModelWithProjection", "T5EncoderModel"):
+        getattr(transformers, name)
+    gc.freeze()  # the collector writes to what it looks at
 
 
 def become(job: dict[str, Any]) -> None:
@@ -94,7 +110,7 @@ def become(job: dict[str, Any]) -> None:
 if __name__ == "__main__":
     import torch.utils.tensorboard  # noqa: F401
 
-    gc.freeze()  # the collector writes to what it looks at
+    gc.freeze()
     if todo := serve():
         become(todo)
     os._exit(0)  # as its children leave
