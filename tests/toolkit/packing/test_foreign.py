@@ -377,6 +377,7 @@ def command(layout: Layout, *flags: str) -> int:
     return 0
 
 
+@pytest.mark.slow
 def test_two_hundred_damaged_tars_cost_no_traceback(
     shared_data: Path, layout: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_list_that_went_away_is_one_line(folder: Path) -> None:
         Lists(files, Counter())
 
 
+@pytest.mark.slow
 def test_the_real_lists_are_read_whole(shared_data: Path) -> None:
     """Against the files themselves, taken apart by other means."""
     meta, notes = shared_data / "wikiart_meta", Counter[str]()
