@@ -31,7 +31,7 @@ demo: setup
 
 # Raw data, pairs, a teacher's targets, training and scores, at three sizes; LIMIT=24 rehearses it.
 recipe-style-adapter: setup
-	$(MAKE) -f train/methods/style_adapter/recipe.mk
+	$(MAKE) -f train/methods/style_adapter/recipe.mk PYTHON=$(BIN)/python
 
 # One thread for each job: more would wait for each other. Three jobs, for tests of processes wait a lot;
 # files in their order, for those of whole commands (e2e) take longest and must not come last.

@@ -23,7 +23,6 @@ SIZE     := 64
 CONFIG   := tiny
 TRAIN    := --stored=true --steps=20 --save_interval=10 --sample_every=0
 CONTENTS := content
-FILL     := circles
 else
 WORK     := .
 SIZES    := 10000 50000 200000
@@ -37,7 +36,6 @@ SIZE     := 512
 CONFIG   := 3090
 TRAIN    := --device=cuda
 CONTENTS := coco
-FILL     := fill50k
 endif
 
 DATA  := --shards=$(WORK)/shards --manifests=$(WORK)/manifests
@@ -76,11 +74,11 @@ $(MARKS)/targets-%: $(MARKS)/pairs-val $(MARKS)/pairs-%
 	@touch $@
 
 $(MARKS)/encoded-%: $(MARKS)/targets-%
-	$(PYTHON) -m toolkit.encode "dataset in ('targets', '$(CONTENTS)', '$(FILL)')" \
+	$(PYTHON) -m toolkit.encode "dataset in ('targets', '$(CONTENTS)', 'fill50k')" \
 	  --encoder=autoencoder_kl --weights=$(VAE) --target_size=$(SIZE) --sidecar=latents $(DATA)
-	$(PYTHON) -m toolkit.encode "dataset in ('$(CONTENTS)', 'wikiart', '$(FILL)')" \
+	$(PYTHON) -m toolkit.encode "dataset in ('$(CONTENTS)', 'wikiart', 'fill50k')" \
 	  --encoder=clip_image --weights=$(CLIP) --sidecar=clip_image $(DATA)
-	$(PYTHON) -m toolkit.encode "dataset in ('targets', '$(FILL)')" \
+	$(PYTHON) -m toolkit.encode "dataset in ('targets', 'fill50k')" \
 	  --encoder=t5 --weights=$(TEXT) --sidecar=t5 $(DATA)
 	@touch $@
 
