@@ -10,7 +10,7 @@ from toolkit.core.errors import UserError
 from toolkit.store.layout import Layout
 from toolkit.store.selection import Selection, select
 from train.config import DataConfig, RunConfig
-from train.methods.needs import DataFacts, FeatureFacts, Needs
+from train.methods.needs import DataFacts, Feature, FeatureFacts, Needs
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def open_data(data: DataConfig, needs: Needs, layout: Layout) -> Data:
         )
     validation = _held_out(data, selections, layout, notes)
     used = [*selections, *(v for v in validation if v not in selections)]
+    _check_encoded(needs.features, used)
     readers = [
         TensorReader(
             f.name, f.role, f.sidecar, used, f.output, command=f.command, otherwise=f.otherwise
@@ -61,6 +62,23 @@ def open_data(data: DataConfig, needs: Needs, layout: Layout) -> Data:
         for f in needs.features
     ]
     return Data(selections, validation, tuple(readers), tuple(notes))
+
+
+def _check_encoded(features: Sequence[Feature], used: Sequence[Selection]) -> None:
+    """Raises UserError with all commands that make what is not there."""
+    from toolkit.store.recipe import missing, recipe_path
+    from toolkit.stream.tensor_index import used_shards
+    from toolkit.stream.tensors import sources_of
+
+    absent: dict[tuple[str, str], set[str]] = {}
+    for feature in features:
+        for layout, dataset in used_shards(sources_of(used, feature.role, feature.otherwise)):
+            if not recipe_path(layout, dataset, feature.sidecar).exists():
+                absent.setdefault((feature.sidecar, feature.command), set()).add(dataset)
+    if absent:
+        raise UserError(
+            "; ".join(str(missing(sorted(names), *which)) for which, names in absent.items())
+        )
 
 
 def facts_of_data(data: Data) -> DataFacts:

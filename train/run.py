@@ -99,7 +99,7 @@ def main(
     if not resume and (force or no_restore_optimizer):
         raise UserError("--force and --no_restore_optimizer go with --resume")
     busy = f"another process is training the run {folder.path}: wait for it"
-    if not resume:
+    if not resume and limit is None:
         refuse_existing(folder, overwrite)
     with contextlib.ExitStack() as stack:
         if limit is not None:
@@ -235,6 +235,8 @@ def _train(
     if watch.columns:
         print(f"pictures: {folder.samples}, columns: {watch.columns}")
     flags = stylize_flags(settings.method, settings.method_config)
+    if data.validation[0] is data.selections[0]:  # nothing is held out to make pictures of
+        flags += " --content=FILE" + " --style=FILE" * ("style" in needs_of(settings).inputs)
     if settings.ema.sigma_rels:
         sigma = max(settings.ema.sigma_rels)
         print(f"averaged weights: python -m train.ema --run={folder.path} --sigma_rel={sigma:g}")
@@ -276,13 +278,14 @@ def _announce(settings: Any, selections: list[Any]) -> None:
         )
 
 
-def _fields(positional: list[str], _: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The configuration's fields, the method's own included, as its smoke preset sets them."""
+def _fields(positional: list[str], flags: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The configuration's fields, the method's own included, as its preset sets them."""
     from train.settings import fresh_config
 
     method = positional[0] if positional else "style_adapter"
-    title = f"fields of {method}, preset smoke (--group.field=value):"
-    return title, describe(fresh_config(method, "smoke", {}))
+    config = flags.get("config", "smoke")
+    title = f"fields of {method}, --config={config} (--group.field=value):"
+    return title, describe(fresh_config(method, config, {}))
 
 
 if __name__ == "__main__":

@@ -296,7 +296,7 @@ def _fields(_: list[str], flags: Mapping[str, str]) -> tuple[str, dict[str, str]
     for method in method_names():
         for name, text in describe(stylize_defaults(method)).items():
             texts[name] = f"{texts[name]}, {method}" if name in texts else f"{text:<36} {method}"
-    return "options, with the default and the methods that have them:", texts
+    return "options and the methods that have them; with --run=DIR, those of the run:", texts
 
 
 if __name__ == "__main__":

@@ -91,6 +91,14 @@ def test_exported_it_makes_the_same_picture_in_every_process(trained: Path, tmp_
     card = (tmp_path / "adapter" / "README.md").read_text()
     assert "library_name: tessera" in card
     assert "step: 4" in card
+    again = [f"--run={trained}", f"--out={tmp_path / 'adapter'}"]
+    (tmp_path / "adapter" / "mine.txt").write_text("mine")
+    refused = fork_server().run("train.export", again)
+    assert refused.returncode == 2
+    assert refused.stderr.endswith("name another --out, or write there by --overwrite\n")
+    done = fork_server().run("train.export", [*again, "--overwrite"])
+    assert done.stdout.endswith("adapter: README.md, config.json, style_adapter.safetensors\n")
+    assert (tmp_path / "adapter" / "mine.txt").read_text() == "mine"
     (tmp_path / "cat.jpg").write_bytes(encode_jpeg(load("chelsea")))
     (tmp_path / "wave.jpg").write_bytes(encode_jpeg(load("coffee")))
     (tmp_path / "script.py").write_text(SCRIPT)

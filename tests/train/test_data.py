@@ -81,7 +81,7 @@ def test_stored_tensors_come_with_the_batches_and_settle_the_configuration(
 ) -> None:
     needs = Needs((), 0, (Feature("x1", "target", "tiny"),), inputs=("target",))
     config = settings(main="photos", mix="main:1,paintings:1")
-    with pytest.raises(UserError, match="has no sidecar tiny: make it with"):
+    with pytest.raises(UserError, match="paintings and photos have no sidecar tiny"):
         open_data(config.data, needs, triplets)
     encode_command(
         "dataset='photos' or dataset='paintings'", encoder="haar", target_size=16, sidecar="tiny",

@@ -205,6 +205,7 @@ def test_a_rehearsal_keeps_nothing_and_foretells(train: Train, tmp_path: Path) -
     )
     assert told, out
     fresh(train, "later")
+    assert train(*SMALL, "--name=later", "--limit=1")[0] == 0  # beside what is there
     run = tmp_path / "later"
     size = sum(p.stat().st_size for p in (run / "checkpoints" / "step-000006").iterdir())
     assert float(told[4]) == pytest.approx(size / 1e6, abs=0.1)

@@ -144,8 +144,8 @@ def _bind(
         name_of = flag
         if flag not in parameters:
             dotted = list(fields(positional, flags)[1]) if fields else []
-            by_leaf = [field for field in dotted if field.rpartition(".")[2] == flag]
-            if flag not in dotted and len(by_leaf) == 1:  # --save_interval, --clip_grad_norm
+            by_leaf = [field for field in dotted if field.endswith(f".{flag}")]
+            if flag not in dotted and len(by_leaf) == 1:  # --save_interval, --adapter.layers
                 name_of = by_leaf[0]
             elif flag not in dotted:
                 raise UserError(f"unknown flag --{flag}: {_suggest_flag(flag, parameters, dotted)}")

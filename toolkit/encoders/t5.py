@@ -14,6 +14,7 @@ from toolkit.encoders.loading import (
     Pretrained,
     beside,
     dtype_of,
+    inside,
     load,
     load_model,
     ready,
@@ -29,11 +30,11 @@ def open_encoder(
     weights: str | None, device: str, precision: Precision, outputs: Sequence[str] = OUTPUTS
 ) -> CaptionEncoder:
     """weights: a flat folder or repository, or `…/text_encoder` of a pipeline, with its `tokenizer`
-    beside it."""
+    beside it; also the folder of a whole pipeline."""
     from transformers import AutoTokenizer, T5EncoderModel
 
     name, dtype = dtype_of(precision, device)
-    where = weights or DEFAULT.hub_id
+    where = inside(weights or DEFAULT.hub_id, "text_encoder")
     model = load_model(T5EncoderModel.from_pretrained, where, DEFAULT, dtype=dtype)
     place = beside(where, "text_encoder", "tokenizer")
     tokenizer = load(AutoTokenizer.from_pretrained, place, DEFAULT)

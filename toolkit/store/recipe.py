@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,8 +80,8 @@ def write_recipe(layout: Layout, dataset: str, name: str, recipe: Recipe) -> Non
 
 
 def read_recipe(layout: Layout, dataset: str, name: str, command: str = "") -> Recipe:
-    """How a sidecar was made. command: what makes those of the name, where `toolkit.encode` does
-    not. Raises UserError when there is none, or none with tensors."""
+    """How a sidecar was made. command: as for `how_to_make`. Raises UserError when there is none,
+    or none with tensors."""
     path = recipe_path(layout, dataset, name)
     try:
         values = json.loads(path.read_text("utf-8"))
@@ -89,19 +89,22 @@ def read_recipe(layout: Layout, dataset: str, name: str, command: str = "") -> R
             raise UserError(f"{path} is of version {values['version']}: encode anew")
         return Recipe(values["encoder"], tuple(values["outputs"]), values["settings"])
     except FileNotFoundError:
-        raise UserError(
-            f"{dataset} has no sidecar {name}: make it with {how_to_make(dataset, name, command)}"
-        ) from None
+        raise missing([dataset], name, command) from None
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}): encode anew") from None
 
 
 def common_recipe(places: Iterable[tuple[Layout, str]], name: str, command: str = "") -> Recipe:
     """How the sidecars of a name in several datasets were made, all in the same way. command: as
-    for `read_recipe`.
+    for `how_to_make`.
 
-    Raises UserError: one that is missing or damaged, or two that were made in different ways.
+    Raises UserError: some that are missing, one that is damaged, or two that were made in different
+    ways.
     """
+    places = list(places)
+    absent = [d for layout, d in places if not recipe_path(layout, d, name).exists()]
+    if absent:
+        raise missing(absent, name, command)
     (first, recipe), *others = [
         (dataset, read_recipe(layout, dataset, name, command)) for layout, dataset in places
     ]
@@ -115,8 +118,19 @@ def common_recipe(places: Iterable[tuple[Layout, str]], name: str, command: str 
     return recipe
 
 
-def how_to_make(dataset: str, name: str, command: str = "") -> str:
-    """The command that makes a sidecar, as far as it is known."""
-    if command:
+def how_to_make(datasets: Sequence[str], name: str, command: str = "") -> str:
+    """The command that makes a sidecar, as far as it is known. command: what makes those of the
+    name, or, beginning with `--`, the flags by which `toolkit.encode` does."""
+    if command and not command.startswith("--"):
         return f"python -m {command} --sidecar={name}"
-    return f"python -m toolkit.encode \"dataset='{dataset}'\" --sidecar={name} --encoder=…"
+    one = f"dataset='{datasets[0]}'"
+    where = one if len(datasets) == 1 else f"dataset in {tuple(datasets)}"
+    return f'python -m toolkit.encode "{where}" --sidecar={name} {command or "--encoder=…"}'
+
+
+def missing(datasets: Sequence[str], name: str, command: str = "") -> UserError:
+    """That datasets lack a sidecar, with the command that makes it."""
+    *first, last = datasets
+    have = f"{', '.join(first)} and {last} have" if first else f"{last} has"
+    how = how_to_make(datasets, name, command)
+    return UserError(f"{have} no sidecar {name}: make it with {how}")

@@ -145,7 +145,7 @@ def _again(layout: Layout, dataset: str, name: str) -> str:
         command = read_recipe(layout, dataset, name).encoder.get(COMMAND, "")
     except UserError:
         command = ""
-    return f"make it again with {how_to_make(dataset, name, command)}"
+    return f"make it again with {how_to_make([dataset], name, command)}"
 
 
 def write_empty(layout: Layout, dataset: str, name: str, arrays: Mapping[str, np.ndarray]) -> None:

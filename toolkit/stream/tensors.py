@@ -16,6 +16,15 @@ from toolkit.stream.coalesce import Piece
 from toolkit.stream.tensor_index import open_index, used_shards
 
 
+def sources_of(
+    selections: Sequence[Selection], role: str, otherwise: str | None
+) -> list[tuple[Selection, str]]:
+    """Selections with the role of theirs whose pictures' tensors a feature takes."""
+    found = [(selection, role) for selection in selections if role in selection.roles]
+    rest = [s for s in selections if role not in s.roles and otherwise in s.roles]
+    return found + [(selection, otherwise) for selection in rest if otherwise]
+
+
 class TensorReader:
     """A `FeatureReader` of one output of a sidecar.
 
@@ -30,7 +39,7 @@ class TensorReader:
         pool: of partners, whose targets are shown as styles.
         output: the encoder's output; the sidecar's first otherwise.
         cache: folder for the index; that of the selections otherwise.
-        command: what makes the sidecar, where `toolkit.encode` does not.
+        command: what makes the sidecar, or, beginning with `--`, flags of `toolkit.encode`.
         otherwise: the role whose pictures' tensors stand in, in selections without that role.
 
     Raises:
@@ -52,10 +61,7 @@ class TensorReader:
     ):
         self.name, self.role, self.sidecar = name, role, sidecar
         self.otherwise = otherwise
-        sources = [(selection, role) for selection in selections if role in selection.roles]
-        if otherwise:
-            rest = [s for s in selections if role not in s.roles and otherwise in s.roles]
-            sources += [(selection, otherwise) for selection in rest]
+        sources = sources_of(selections, role, otherwise)
         sources += [(pool, "target")] if pool else []
         used = used_shards(sources)
         if not used:

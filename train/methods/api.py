@@ -103,8 +103,9 @@ class Method(Protocol):
 class Exports(Protocol):
     """What a method has besides whose weights other programs take."""
 
-    def export(self, out: Path, about: Mapping[str, Any]) -> None:
-        """Writes a folder. about: run, step and hash of the weights, for the card."""
+    def export(self, out: Path, about: Mapping[str, Any]) -> Sequence[str]:
+        """Writes a folder, and returns the names of its files. about: run, step and hash of the
+        weights, for the card."""
         ...
 
 

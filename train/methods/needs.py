@@ -24,8 +24,8 @@ INVERT = "train.invert --run=…"  # makes the noise that a flow begins in
 class Feature:
     """A stored tensor that comes with each sample. name: in batches; role: of the picture that it
     belongs to; sidecar: where it lies; output: of the sidecar, its first otherwise; command: what
-    makes it, where `toolkit.encode` does not; otherwise: the role whose picture's tensor stands in
-    where a sample has none of that role."""
+    makes it, or, beginning with `--`, the flags by which `toolkit.encode` does; otherwise: the role
+    whose picture's tensor stands in where a sample has none of that role."""
 
     name: str
     role: str

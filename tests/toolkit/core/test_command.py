@@ -325,7 +325,8 @@ def test_a_reader_that_goes_away_is_no_error(script: Path, lines: int) -> None:
 
 def fields(positional: list[str], flags: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """Dotted flags of a program, for whatever method is given."""
-    return f"fields of {positional}:", {"optim.lr": "--optim.lr=1", "data.mix": "--data.mix=a:1"}
+    names = ("optim.lr", "data.mix", "net.style.layers", "net.layers")
+    return f"fields of {positional}:", {name: f"--{name}=1" for name in names}
 
 
 def dotted(method: str = "flow", *, steps: int = 1, **overrides: str) -> None:
@@ -335,13 +336,15 @@ def dotted(method: str = "flow", *, steps: int = 1, **overrides: str) -> None:
 
 def test_dotted_flags_are_listed_and_arrive_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     run(dotted, "prog", ["ot_cfm", "--help"], fields)
-    listed = "fields of ['ot_cfm']:\n  --optim.lr=1\n  --data.mix=a:1\n"
-    assert capsys.readouterr().out.endswith(listed)
+    listed = "fields of ['ot_cfm']:\n  --optim.lr=1\n  --data.mix=1\n  --net.style.layers=1\n"
+    assert listed in capsys.readouterr().out
     run(dotted, "prog", ["--optim.lr=0.1", "--steps=3", "--data.mix=b:2"], fields)
     values = {"optim.lr": "0.1", "data.mix": "b:2"}
     assert json.loads(capsys.readouterr().out) == ["flow", 3, values]
     run(dotted, "prog", ["--lr=0.1", "--mix=b:2"], fields)  # the last part of a name will do
     assert json.loads(capsys.readouterr().out) == ["flow", 1, values]
+    run(dotted, "prog", ["--style.layers=3"], fields)  # or its last parts
+    assert json.loads(capsys.readouterr().out) == ["flow", 1, {"net.style.layers": "3"}]
 
 
 def test_the_last_part_of_two_flags_is_none(capsys: pytest.CaptureFixture[str]) -> None:
@@ -364,7 +367,10 @@ def test_the_last_part_of_two_flags_is_none(capsys: pytest.CaptureFixture[str]) 
         ("--optimm.lr=1", "unknown flag --optimm.lr: did you mean --optim.lr?"),
         ("--data=1", "unknown flag --data: did you mean --data.mix?"),
         ("--step=1", "unknown flag --step: did you mean --steps?"),
-        ("--zzzz=1", "unknown flag --zzzz: known: method, steps, optim.lr, data.mix"),
+        (
+            "--zzzz=1",
+            "unknown flag --zzzz: known: method, steps, optim.lr, data.mix, net.style.layers, net.layers",
+        ),
     ],
 )
 def test_an_unknown_dotted_flag_is_named_with_the_nearest(

@@ -93,6 +93,8 @@ def test_t5_is_what_pixart_sees(twin: Twin) -> None:
         CAPTIONS, do_classifier_free_guidance=False, clean_caption=False
     )
     found = open_encoder("t5", str(folder)).encode(CAPTIONS)["tokens"]
+    whole = open_encoder("t5", str(folder.parent)).encode(CAPTIONS)["tokens"]  # of a pipeline
+    assert all(map(torch.equal, whole, found))
     assert len({len(tokens) for tokens in found}) > 2
     for tokens, row, there in zip(found, states, mask, strict=True):
         torch.testing.assert_close(tokens, row[there.bool()])

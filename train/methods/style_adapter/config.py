@@ -54,11 +54,12 @@ class AdapterConfig:
 
     layers: the last K blocks see the style, 0 for all. tokens: style tokens. gate: γ of each
     layer's tanh(γ) at the start. source: of the tokens, CLIP's embedding of the whole style
-    picture, or the patches that a resampler reads. purification: what is taken out of the tokens,
-    see `train.parts.purification`. content_source: what stands for the content there: its picture,
-    its caption, or what sets the style picture apart from the style's other pictures.
-    style_schedule, low, begin, end: of the style's strength while noise becomes a picture, see
-    `train.parts.style_schedule`.
+    picture, or the patches that a resampler reads. purification: how the content is taken out of
+    the tokens. content_source: what stands for the content there: its picture, its caption, or
+    what sets the style picture apart from the style's other pictures. style_schedule: of the
+    style's strength while noise becomes a picture: piecewise is low until begin and rises in a
+    straight line to 1 at end, cosine rises all the way. low: the strength at first. begin: share of
+    the denoising at which piecewise begins to rise. end: share at which it has reached 1.
     """
 
     layers: int = 4
@@ -88,8 +89,10 @@ class AdapterConfig:
 
 @dataclass(frozen=True)
 class DropoutConfig:
-    """Shares of samples that are trained without their style, without their caption, and without
-    either, in one draw (IP-Adapter's training), for classifier-free guidance."""
+    """What samples are trained without, in one draw (IP-Adapter's training), for guidance.
+
+    style: share that goes without style. text: without caption. both: without either.
+    """
 
     style: float = 0.05
     text: float = 0.05
@@ -103,9 +106,12 @@ class DropoutConfig:
 
 @dataclass(frozen=True)
 class SidecarConfig:
-    """Names of the sidecars that hold what the frozen encoders make: latents of targets (and, for
-    content_path=control, of contents), CLIP's embeddings of styles and contents, T5's tokens of
-    captions, and CLIP's embeddings of captions for content_source=caption."""
+    """Names of the sidecars that hold what the frozen encoders make.
+
+    latents: of targets, and for content_path=control of contents. clip: CLIP's embeddings of styles
+    and contents. text: T5's tokens of captions. clip_text: CLIP's embeddings of captions, for
+    content_source=caption.
+    """
 
     latents: str = "latents"
     clip: str = "clip_image"
@@ -129,9 +135,10 @@ class Config:
     guidance: of pictures, where none is asked for, with a backbone; PixArt-alpha's without more.
     style_dropout: share of training samples that see no style. time_floor: see
     `train.parts.flow.velocity_loss`.
-    image_size, embedding_dim, proxy_dim: pixels a side, and widths of what CLIP gives of styles and
-    contents; styles: whose means stand for what is style in them, for content_source=style_mean;
-    encoders: who made what is stored. The data decide these.
+    image_size: pixels a side, of what is stored or else as given. embedding_dim: width of what CLIP
+    gives of styles, decided by the data. proxy_dim: of contents, likewise. styles: whose means
+    stand for what is style in them, for content_source=style_mean, likewise. encoders: who made
+    what is stored, likewise.
     """
 
     trains: Literal["adapter", "backbone"] = "adapter"
@@ -174,8 +181,9 @@ class Stylize:
     def __post_init__(self) -> None:
         if not 0 < self.strength <= 1:
             raise UserError(f"--strength={self.strength}: takes a number above 0, at most 1")
-        if self.guidance < 0:
-            raise UserError(f"--guidance={self.guidance}: takes 0 or more")
+        for name in ("guidance", "style_scale"):
+            if getattr(self, name) < 0:
+                raise UserError(f"--{name}={getattr(self, name)}: takes 0 or more")
 
 
 def place_of(weights: str) -> str:
@@ -202,6 +210,7 @@ def needs(config: Config) -> Needs:
     """Triplets of target, content and style: their pictures, or what encoders made of them."""
     if not config.backbone:
         return Needs(("target", "content", "style"), config.net.image_size)
+    _check_backbone(place_of(config.backbone))
     if config.stored and config.trains == "adapter":
         return Needs((), config.image_size, tuple(_features(config)))
     if not config.image_size:
@@ -211,22 +220,46 @@ def needs(config: Config) -> Needs:
     return Needs(("target", "content", "style"), config.image_size)
 
 
+def _check_backbone(place: str) -> None:
+    """Raises UserError for a folder that holds no pipeline."""
+    folder = Path(place)
+    if folder.is_dir():
+        parts = ("transformer", "vae", "text_encoder", "scheduler")
+        if lacking := [part for part in parts if not (folder / part).is_dir()]:
+            raise UserError(
+                f"--backbone={place}: holds no pipeline of PixArt-alpha, {', '.join(lacking)} "
+                "are not in it"
+            )
+    elif place.startswith(("/", ".", "~")) or place.count("/") != 1:
+        raise UserError(
+            f"--backbone={place}: there is no such folder; give one, a hub id as "
+            "ORGANISATION/NAME, or tiny"
+        )
+
+
 def _features(config: Config) -> list[Feature]:
     names, adapter = config.sidecars, config.adapter
     output = "embedding" if adapter.source == "embedding" else "tokens"
     # without a branch that shows it the content, a sample without style learns from its own picture
     otherwise = "target" if config.content_path == "sdedit" else None
+    size = f" --target_size={config.image_size}" if config.image_size else " --target_size=…"
+    backbone, clip = place_of(config.backbone), f"--weights={place_of(config.image_encoder)}"
+    latents = f"--encoder=autoencoder_kl --weights={backbone}/vae{size}"
+    text = f"--encoder=t5 --weights={backbone}/text_encoder"
+    pictured, told = f"--encoder=clip_image {clip}", f"--encoder=clip_text {clip}"
+    if output == "tokens":
+        pictured += " --outputs=embedding,tokens"
     found = [
-        Feature("latent", "target", names.latents),
-        Feature("text", "target", names.text),
-        Feature("style", "style", names.clip, output, otherwise=otherwise),
+        Feature("latent", "target", names.latents, command=latents),
+        Feature("text", "target", names.text, command=text),
+        Feature("style", "style", names.clip, output, pictured, otherwise),
     ]
     if config.content_path == "control":
-        found.append(Feature("content", "content", names.latents))
+        found.append(Feature("content", "content", names.latents, command=latents))
     if adapter.purification != "none" and adapter.content_source == "content_picture":
-        found.append(Feature("proxy", "content", names.clip, "embedding"))
+        found.append(Feature("proxy", "content", names.clip, "embedding", pictured))
     if adapter.purification != "none" and adapter.content_source == "caption":
-        found.append(Feature("proxy", "target", names.clip_text, "embedding"))
+        found.append(Feature("proxy", "target", names.clip_text, "embedding", told))
     return found
 
 

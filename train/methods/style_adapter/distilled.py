@@ -141,11 +141,11 @@ class Distilled(Base):
         """What is trained."""
         return self.student.trained()
 
-    def export(self, out: Path, about: Mapping[str, Any]) -> None:
+    def export(self, out: Path, about: Mapping[str, Any]) -> Sequence[str]:
         """Writes the folder that `StyleAdapterPipeline.from_pretrained` opens."""
         from train.methods.style_adapter.pipeline import StyleAdapterPipeline
 
-        StyleAdapterPipeline(self).save_pretrained(out, about)
+        return StyleAdapterPipeline(self).save_pretrained(out, about)
 
     def _conditions(self, batch: Batch, draw: torch.Tensor) -> Conditions:
         """What trains with a batch. draw: [N] in [0,1), which decides what each goes without."""

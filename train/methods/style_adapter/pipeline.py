@@ -73,17 +73,23 @@ class StyleAdapterPipeline:
         method.module().to(device, dtype).eval()
         return cls(method)
 
-    def save_pretrained(self, folder: str | Path, about: Mapping[str, Any] | None = None) -> None:
-        """Writes the folder. about: what the card tells besides, by name."""
-        from safetensors.torch import save_file
+    def save_pretrained(
+        self, folder: str | Path, about: Mapping[str, Any] | None = None
+    ) -> Sequence[str]:
+        """Writes the folder, and returns the names of its files. about: what the card tells
+        besides, by name."""
+        from safetensors.torch import save
 
         out = make_folder(Path(folder))
         state = self._method.trainable_state()
-        save_file({k: v.float().cpu().contiguous() for k, v in state.items()}, out / WEIGHTS)
+        write_atomic(
+            out / WEIGHTS, save({k: v.float().cpu().contiguous() for k, v in state.items()})
+        )
         config = asdict(self._method.config)
         write_atomic(out / CONFIG, json.dumps(config, indent=1) + "\n")
         count = sum(v.numel() for v in state.values())
         write_atomic(out / CARD, card(self._method.config, count, about or {}))
+        return WEIGHTS, CONFIG, CARD
 
     def __call__(
         self,

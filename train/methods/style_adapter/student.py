@@ -47,11 +47,12 @@ class Student(nn.Module):
         self.transformer = load_backbone(config.backbone).requires_grad_(False)
         blocks, width = len(self.transformer.transformer_blocks), self.transformer.inner_dim
         how = config.adapter
-        if max(how.layers, config.control_layers) > blocks:
-            raise UserError(
-                f"--adapter.layers={how.layers}, --control_layers={config.control_layers}: the "
-                f"backbone has {blocks} blocks"
-            )
+        asked = {"adapter.layers": how.layers}
+        if config.content_path == "control":
+            asked["control_layers"] = config.control_layers
+        for name, count in asked.items():
+            if count > blocks:
+                raise UserError(f"--{name}={count}: the backbone has {blocks} blocks")
         self.control: Control | None = None
         if config.content_path == "control":
             self.control = Control(self.transformer, config.control_layers)

@@ -1,6 +1,7 @@
 """What is read from sidecars trains as what is encoded while training, on the sample data."""
 
 import dataclasses
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import RunCommand
+from tests.conftest import RunCommand, copied, words_of
 from toolkit.core.errors import UserError
 from toolkit.store.layout import Layout
 from toolkit.stream.batch import Batch
@@ -97,6 +98,40 @@ def test_sidecars_of_another_kind_are_refused(
         opened(dataclasses.replace(config, sidecars=other), stored)
     with pytest.raises(UserError, match="--image_size=128: the stored latents are of 64 pixels"):
         opened(dataclasses.replace(config, image_size=128), stored)
+
+
+def test_what_is_not_encoded_comes_with_the_command_that_runs(
+    sample_data: Layout, pixart_weights: dict[str, str], tmp_path: Path, run_command: RunCommand
+) -> None:
+    layout = copied(sample_data, tmp_path)
+    config = Config(
+        image_size=64, control_layers=2, adapter=AdapterConfig(layers=2, source="patches"),
+        **pixart_weights,
+    )  # fmt: skip
+    with pytest.raises(UserError) as caught:
+        opened(config, layout)
+    told = str(caught.value).split("; ")
+    datasets = {"latents": "content, fill50k and teacher have", "t5": "fill50k and teacher have",
+                "clip_image": "content, fill50k and wikiart have"}  # fmt: skip
+    assert len(told) == len(datasets)
+    for line, (name, have) in zip(told, datasets.items(), strict=True):
+        what, _, command = line.partition(": make it with python -m ")
+        assert what == f"{have} no sidecar {name}"
+        module, *words = shlex.split(command)
+        done = run_command(module, *words, *words_of(layout))
+        assert done.returncode == 0, done.stderr
+    settled, _ = opened(config, layout)
+    assert settled.embedding_dim
+
+
+def test_folders_that_hold_no_pipeline_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "vae").mkdir()
+    lacking = "holds no pipeline of PixArt-alpha, transformer, text_encoder, scheduler are not in"
+    with pytest.raises(UserError, match=f"--backbone=.*: {lacking}"):
+        needs(Config(backbone=str(tmp_path), image_size=64))
+    for name in ("nothing", "./no/folder"):
+        with pytest.raises(UserError, match=f"--backbone={name}: there is no such folder"):
+            needs(Config(backbone=name, image_size=64))
 
 
 def test_where_the_folder_is_not_it_is_one_line(tmp_path: Path) -> None:
