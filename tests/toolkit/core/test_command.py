@@ -325,7 +325,7 @@ def test_a_reader_that_goes_away_is_no_error(script: Path, lines: int) -> None:
 
 def fields(positional: list[str], flags: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """Dotted flags of a program, for whatever method is given."""
-    names = ("optim.lr", "data.mix", "net.style.layers", "net.layers")
+    names = ("optim.lr", "data.mix", "net.a.k", "net.k")
     return f"fields of {positional}:", {name: f"--{name}=1" for name in names}
 
 
@@ -336,15 +336,15 @@ def dotted(method: str = "flow", *, steps: int = 1, **overrides: str) -> None:
 
 def test_dotted_flags_are_listed_and_arrive_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     run(dotted, "prog", ["ot_cfm", "--help"], fields)
-    listed = "fields of ['ot_cfm']:\n  --optim.lr=1\n  --data.mix=1\n  --net.style.layers=1\n"
+    listed = "fields of ['ot_cfm']:\n  --optim.lr=1\n  --data.mix=1\n  --net.a.k=1\n"
     assert listed in capsys.readouterr().out
     run(dotted, "prog", ["--optim.lr=0.1", "--steps=3", "--data.mix=b:2"], fields)
     values = {"optim.lr": "0.1", "data.mix": "b:2"}
     assert json.loads(capsys.readouterr().out) == ["flow", 3, values]
     run(dotted, "prog", ["--lr=0.1", "--mix=b:2"], fields)  # the last part of a name will do
     assert json.loads(capsys.readouterr().out) == ["flow", 1, values]
-    run(dotted, "prog", ["--style.layers=3"], fields)  # or its last parts
-    assert json.loads(capsys.readouterr().out) == ["flow", 1, {"net.style.layers": "3"}]
+    run(dotted, "prog", ["--a.k=3"], fields)  # or its last parts
+    assert json.loads(capsys.readouterr().out) == ["flow", 1, {"net.a.k": "3"}]
 
 
 def test_the_last_part_of_two_flags_is_none(capsys: pytest.CaptureFixture[str]) -> None:
@@ -369,7 +369,7 @@ def test_the_last_part_of_two_flags_is_none(capsys: pytest.CaptureFixture[str]) 
         ("--step=1", "unknown flag --step: did you mean --steps?"),
         (
             "--zzzz=1",
-            "unknown flag --zzzz: known: method, steps, optim.lr, data.mix, net.style.layers, net.layers",
+            "unknown flag --zzzz: known: method, steps, optim.lr, data.mix, net.a.k, net.k",
         ),
     ],
 )
