@@ -143,7 +143,7 @@ def test_noise_of_other_latents_and_a_coupling_are_refused(
         (["--noise_sidecar=noise", "--coupling=c2ot"], "but --noise_sidecar names each latent's"),
         (
             ["--noise_sidecar=lost"],
-            "has no sidecar lost: make it with python -m train.invert --run=… --sidecar=lost",
+            "have no sidecar lost: make it with python -m train.invert --run=… --sidecar=lost",
         ),
     ):
         words = ("ot_cfm", *flags, "--name=third", runs)

@@ -383,7 +383,7 @@ def test_what_cannot_be_translated_is_one_line(
 def test_data_that_do_not_do_are_one_line(data: Layout, tmp_path: Path, call: Any) -> None:
     for flags, says in (
         (("--mix=content:1",), "all samples are of one style, content: mix two datasets"),
-        (("--sidecar=none",), "has no sidecar none: make it with python -m toolkit.encode"),
+        (("--sidecar=none",), "have no sidecar none: make it with python -m toolkit.encode"),
     ):
         refused = call(train_run.main, "ot_cfm", *FLAGS, *flags, f"--runs={tmp_path / 'r'}", data,
                        fields=train_run._fields)  # fmt: skip
