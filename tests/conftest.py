@@ -366,6 +366,22 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture
+def peer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], Any]]:
+    """`peer("flow", "torchcfm")`: a module of somebody else's program, from .venv-peers; skips the
+    test where it is absent."""
+    opened = set()
+
+    def load(folder: str, name: str) -> Any:
+        opened.add(name.partition(".")[0])
+        monkeypatch.syspath_prepend(ROOT / ".venv-peers" / folder)
+        return pytest.importorskip(name, reason=f"bench/README.md says how to install {name}")
+
+    yield load
+    for module in [m for m in sys.modules if m.partition(".")[0] in opened]:
+        del sys.modules[module]
+
+
 @pytest.fixture(scope="session")
 def sdxl_weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What --weights.base and --weights.ip_adapter name: tiny random models in the hub's layout."""

@@ -46,8 +46,6 @@ def run(
             help.
     """
     args = list(sys.argv[1:] if argv is None else argv)
-    # OpenMP's threads sleep while they wait: spinning stops others on the same cores, bench.waiting
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         _dispatch(command, name, args, fields)
         sys.stdout.flush()  # here, where a failure still has an answer

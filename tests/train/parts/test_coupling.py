@@ -1,9 +1,6 @@
 """Couplings of noise and data, against brute force, closed forms and torchcfm."""
 
 import itertools
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +9,10 @@ import torch
 from train.parts.coupling import couple, transport_cost
 from train.parts.flow import interpolate
 
-PEERS = Path(__file__).resolve().parents[3] / ".venv-peers" / "flow"
-
 
 @pytest.fixture
-def torchcfm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.syspath_prepend(PEERS)
-    reason = "bench/README.md says how to install torchcfm"
-    yield pytest.importorskip("torchcfm.conditional_flow_matching", reason=reason)
-    for module in [m for m in sys.modules if m.partition(".")[0] == "torchcfm"]:
-        del sys.modules[module]
+def torchcfm(peer: Any) -> Any:
+    return peer("flow", "torchcfm.conditional_flow_matching")
 
 
 def points(count: int, seed: int, shift: float = 0.0) -> torch.Tensor:

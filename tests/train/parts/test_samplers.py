@@ -2,8 +2,7 @@
 
 import itertools
 import math
-import sys
-from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,18 +10,12 @@ import torch
 from train.parts.flow import velocity_from_data
 from train.parts.samplers import SOLVERS, Solver, evaluations, solve, steps_for, times_between
 
-PEERS = Path(__file__).resolve().parents[3] / ".venv-peers" / "flow"
 ORDER = {"euler": 1, "midpoint": 2, "heun": 2, "rk4": 4, "fireflow": 2}
 
 
 @pytest.fixture
-def odeint(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(PEERS)
-    name = "torchdiffeq"
-    found = pytest.importorskip(name, reason="bench/README.md says how to install torchdiffeq")
-    yield found.odeint
-    for module in [m for m in sys.modules if m.partition(".")[0] == name]:
-        del sys.modules[module]
+def odeint(peer: Any) -> Any:
+    return peer("flow", "torchdiffeq").odeint
 
 
 def decay(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
