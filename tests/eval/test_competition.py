@@ -46,11 +46,11 @@ def test_a_distance_costs_up_to_its_worst(name: str, worst: float) -> None:
     assert at(0) > at(worst / 2) > at(worst) == at(worst * 5)
 
 
-def test_the_command_says_the_parts_and_writes_them(call: Any, tmp_path: Path) -> None:
-    done = call(main, *FLAGS, f"--out={tmp_path / 'score.txt'}")
-    assert (done.code, done.err) == (0, "")
+def test_the_command_says_the_parts_and_writes_them(run_command: Any, tmp_path: Path) -> None:
+    done = run_command("eval.score", *FLAGS, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
     lines = "style 0.5642\ntext 0.4653\nquality 0.4423\nfinal 0.51208\n"
-    assert done.out == f"{lines}written: {tmp_path / 'score.txt'}\n"
+    assert done.stdout == f"{lines}written: score.txt\n"
     assert (tmp_path / "score.txt").read_text("utf-8") == lines
 
 
