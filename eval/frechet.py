@@ -21,9 +21,3 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     shared = np.sqrt(np.linalg.eigvalsh(root @ second @ root).clip(0)).sum()
     apart = a.mean - b.mean
     return float(max(0.0, apart @ apart + np.trace(first) + np.trace(second) - 2 * shared))
-
-
-def is_sampled_enough(count: int, dim: int) -> bool:
-    """Whether so many samples tell a covariance of `dim` features at all: two for each. With fewer
-    the distance is mostly that of the sample from itself."""
-    return count >= 2 * dim

@@ -2,7 +2,7 @@
 
     python -m eval.score --dino=0.12 --hist=0.78 --fid=1.6 --lpips=0.43 --clip_iqa=0.76 --clip_r=0.9
 
-What the terms are, and what the published scorer makes of them: eval/competition.py.
+The formula stands in eval/competition.py.
 """
 
 from pathlib import Path

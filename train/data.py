@@ -54,13 +54,16 @@ def open_data(data: DataConfig, needs: Needs, layout: Layout) -> Data:
         )
     validation = _held_out(data, selections, layout, notes)
     used = [*selections, *(v for v in validation if v not in selections)]
-    _check_encoded(needs.features, used)
-    readers = [
-        TensorReader(
-            f.name, f.role, f.sidecar, used, f.output, command=f.command, otherwise=f.otherwise
-        )
-        for f in needs.features
-    ]
+    try:
+        readers = [
+            TensorReader(
+                f.name, f.role, f.sidecar, used, f.output, command=f.command, otherwise=f.otherwise
+            )
+            for f in needs.features
+        ]
+    except UserError:
+        _check_encoded(needs.features, used)  # where several are missing, all are told
+        raise
     return Data(selections, validation, tuple(readers), tuple(notes))
 
 

@@ -284,6 +284,8 @@ def _fields(positional: list[str], flags: Mapping[str, str]) -> tuple[str, dict[
 
     method = positional[0] if positional else "style_adapter"
     config = flags.get("config", "smoke")
+    if config.endswith(".json"):  # another program's, which says aloud what it leaves out
+        config = "smoke"
     title = f"fields of {method}, --config={config} (--group.field=value):"
     return title, describe(fresh_config(method, config, {}))
 

@@ -212,6 +212,24 @@ def test_a_rehearsal_keeps_nothing_and_foretells(train: Train, tmp_path: Path) -
     assert sorted(path.name for path in tmp_path.iterdir()) == ["later"]
 
 
+def test_where_nothing_is_held_out_pictures_have_to_be_named(train: Train, tmp_path: Path) -> None:
+    code, out, err = train(*SMALL, "--name=all", "--where=split='train'")
+    assert code == 0, err
+    next_one = f"next: python -m train.stylize --run={tmp_path / 'all'}"
+    assert out.endswith(f"{next_one} --content=FILE --style=FILE\n")
+
+
+def test_help_shows_the_preset_that_is_named() -> None:
+    (title, usual), (named, tiny) = _fields([], {}), _fields([], {"config": "tiny"})
+    assert (title, named) == tuple(
+        f"fields of style_adapter, --config={name} (--group.field=value):"
+        for name in ("smoke", "tiny")
+    )
+    assert "backbone=tiny" in tiny["method_config.backbone"]
+    assert "backbone=tiny" not in usual["method_config.backbone"]
+    assert usual.keys() == tiny.keys()
+
+
 def test_time_is_foretold_from_the_medians(tmp_path: Path) -> None:
     rehearsal, folder = Rehearsal(), tmp_path / "step-000003"
     folder.mkdir()

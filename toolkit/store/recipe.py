@@ -98,13 +98,8 @@ def common_recipe(places: Iterable[tuple[Layout, str]], name: str, command: str 
     """How the sidecars of a name in several datasets were made, all in the same way. command: as
     for `how_to_make`.
 
-    Raises UserError: some that are missing, one that is damaged, or two that were made in different
-    ways.
+    Raises UserError: one that is missing or damaged, or two that were made in different ways.
     """
-    places = list(places)
-    absent = [d for layout, d in places if not recipe_path(layout, d, name).exists()]
-    if absent:
-        raise missing(absent, name, command)
     (first, recipe), *others = [
         (dataset, read_recipe(layout, dataset, name, command)) for layout, dataset in places
     ]
