@@ -8,12 +8,14 @@ An output that takes no more (`| head`, a full disk) ends the program without a 
 Flags are written with underscores and accepted with dashes.
 """
 
+import atexit
 import difflib
 import errno
 import inspect
 import keyword
 import os
 import re
+import signal
 import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -74,6 +76,10 @@ def run(
 
 
 def _interrupted(stop: BaseException) -> NoReturn:
+    # Another interrupt while the interpreter ends would make the exit code that of a signal: until
+    # threads are joined it ends at once with the code of this one, then nothing is left to interrupt.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     print(": ".join(["interrupted", *map(str, stop.args)]), file=sys.stderr)
     raise SystemExit(130) from None
 

@@ -6,8 +6,10 @@ What depends on the process (exit codes, standard error, pipes, imports) is trie
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -22,6 +24,7 @@ PROGRAM = '''
 """Programs to be started by the tests."""
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -296,6 +299,33 @@ def test_an_interrupt_is_one_line(program: Program) -> None:
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
     done = program("fail", "two")
     assert (done.returncode, done.stderr) == (130, "interrupted: go on\n")
+
+
+SLOW_TO_END = """
+import os
+from toolkit.core.command import run
+
+kept = [{} for _ in range(2_000_000)]  # the interpreter takes a while to free these
+
+
+def fail() -> None:
+    raise KeyboardInterrupt("go on")
+
+
+run(fail, "prog", [])
+"""
+
+
+def test_another_interrupt_while_the_program_ends_changes_nothing() -> None:
+    for wait in (0.0, 0.02, 0.05, 0.1):
+        ending = subprocess.Popen(
+            [sys.executable, "-c", SLOW_TO_END], stderr=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        assert ending.stderr is not None
+        assert ending.stderr.readline() == "interrupted: go on\n"
+        time.sleep(wait)
+        ending.send_signal(signal.SIGINT)
+        assert (ending.wait(timeout=20), ending.stderr.read()) == (130, "")
 
 
 def test_a_bug_keeps_its_traceback(program: Program) -> None:
