@@ -1,6 +1,7 @@
 """Tiny random models, saved as the hub has the real ones: same files, same keys, other sizes."""
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -237,6 +238,93 @@ def pixart(folder: Path) -> Path:
     ).save_pretrained(folder)  # fmt: skip
     return folder
 
+
+def csd(folder: Path) -> Path:
+    """The authors' file, with OpenAI's names of weights."""
+    from piq.feature_extractors.clip import VisionTransformer
+
+    torch.manual_seed(12)
+    folder.mkdir(parents=True, exist_ok=True)
+    tower = VisionTransformer(32, 8, 64, 2, 1, 12).state_dict()
+    projection = tower.pop("proj")
+    state = {f"backbone.{name}": tensor for name, tensor in tower.items()}
+    state |= {"last_layer_style": projection, "last_layer_content": projection.clone()}
+    torch.save(state, folder / "pytorch_model.bin")
+    return folder
+
+
+def clip_iqa(folder: Path) -> Path:
+    """TorchScript and tokens, as the package piq keeps them."""
+    from piq.feature_extractors.clip import CLIP
+
+    torch.manual_seed(13)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = CLIP(12, 64, (1, 1, 1, 1), 2, 8, 77, 64, 64, 1, 1).eval()
+    tokens = torch.zeros(2, 77, dtype=torch.long)
+    tokens[:, :4] = torch.tensor([[62, 5, 9, 63], [62, 7, 9, 63]])
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(model, (torch.rand(1, 3, 64, 64), tokens), check_trace=False)
+    torch.jit.save(traced, folder / "RN50.pt")
+    torch.save(tokens, folder / "clipiqa_tokens.pt")
+    return folder
+
+
+def inception(folder: Path) -> Path:
+    from unittest import mock
+
+    from torch_fidelity import feature_extractor_inceptionv3 as theirs
+
+    network_class = theirs.FeatureExtractorInceptionV3
+    with (
+        torch.device("meta"),
+        mock.patch.object(theirs, "load_state_dict_from_url"),
+        mock.patch.object(network_class, "load_state_dict"),
+    ):
+        network = network_class("inception-v3-compat", ["2048"])
+    return _random_file(network.state_dict(), folder / "inception.pth")
+
+
+def torchvision_file(name: str, **options: object) -> Callable[[Path], Path]:
+    """A network of torchvision with random weights, without its classifier."""
+
+    def make(folder: Path) -> Path:
+        import torchvision
+
+        with torch.device("meta"):
+            state = getattr(torchvision.models, name)(weights=None, **options).state_dict()
+        kept = {n: t for n, t in state.items() if not n.startswith(("classifier", "fc.", "Aux"))}
+        return _random_file(kept, folder / f"{name}.pth")
+
+    return make
+
+
+def _random_file(state: dict[str, torch.Tensor], path: Path) -> Path:
+    """Weights of the size that keeps activations as large as they are; normalisations that do
+    nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    generator = torch.Generator().manual_seed(14)
+    made = {}
+    for name, tensor in state.items():
+        if tensor.ndim > 1:
+            fan_in = tensor[0].numel()
+            made[name] = torch.randn(tensor.shape, generator=generator) * (2 / fan_in) ** 0.5
+        else:
+            made[name] = torch.full(
+                tensor.shape, float("running_var" in name or "bn.weight" in name)
+            )
+        made[name] = made[name].to(tensor.dtype)
+    torch.save(made, path)
+    return path
+
+
+EXTRACTORS: dict[str, Callable[[Path], Path]] = {
+    "dino": dino, "dinov2": dinov2, "dino_keys": dino, "clip": clip, "clip_large": clip,
+    "csd": csd, "clip_iqa": clip_iqa, "inception": inception,
+    "art_inception": torchvision_file("inception_v3", init_weights=False),
+    "lpips_alex": torchvision_file("alexnet"), "lpips_vgg": torchvision_file("vgg16"),
+    "lpips_squeeze": torchvision_file("squeezenet1_1"), "vgg19": torchvision_file("vgg19"),
+}  # fmt: skip
 
 TWINS: dict[str, Callable[[Path], Path]] = {
     "autoencoder_kl": autoencoder_kl, "autoencoder_tiny": autoencoder_tiny, "taef2": taef2,

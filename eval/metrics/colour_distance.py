@@ -2,15 +2,19 @@
 
 import numpy as np
 
-from eval.metrics.api import Metric
+from eval.features.api import Features
+from eval.metrics.api import Metric, Tools
 from toolkit.measures.histograms import colour_statistics
 
 
-def score(output: np.ndarray, style: np.ndarray) -> float:
+def score(output: Features, style: Features) -> float:
     """Euclidean distance of the channels' means and deviations, values in [-1,1]; 0 for equal."""
-    return float(np.linalg.norm(colour_statistics(output) - colour_statistics(style)))
+    return float(np.linalg.norm(colour_statistics(output[0]) - colour_statistics(style[0])))
 
 
-def open_metric() -> Metric:
+def open_metric(tools: Tools) -> Metric:
     """Needs no weights."""
-    return Metric("colour_distance", "lower", "style", "RGB means and deviations", score)
+    return Metric(
+        "colour_distance", "lower", "style", tools.extractors["pixels"], score,
+        "distance of RGB means and deviations, from 0", best=0.0,
+    )  # fmt: skip

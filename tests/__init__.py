@@ -1,0 +1,1 @@
+"""A package of its own, since some libraries install a top-level `tests` too."""
