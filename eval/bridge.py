@@ -2,52 +2,53 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.subject import Subject
 from toolkit.core.errors import UserError
 from toolkit.store.layout import Layout
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """What a run left behind. dataset: its pictures' dataset. cost: of making them, empty if
-    unknown. log: the training log. scores: folder for results. config: its configuration as text.
-    trained_on: value of the column `split` of the samples it was trained on.
-    """
-
-    path: Path
-    dataset: str
-    cost: dict[str, Any]
-    log: list[dict[str, Any]]
-    scores: Path
-    config: str
-    trained_on: str
+def subject_of(run: Path, layout: Layout) -> Subject:
+    """A run's pictures. Raises UserError when there is no such run, or it has no pictures yet."""
+    found = opened_run(run)
+    if found.dataset not in layout.datasets():
+        raise UserError(
+            f"the run has no pictures yet: python -m train.stylize --run={run} makes them"
+        )
+    return found
 
 
-def outputs_of(run: Path) -> Outputs:
-    """Opens a run whose pictures are each made after a picture of a style. Raises UserError when
-    there is none, or its method knows styles by their names alone."""
+def opened_run(run: Path) -> Subject:
+    """What is known of a run. Raises UserError when there is no such run."""
+    from toolkit.stream.mix import parse_mix
+    from toolkit.stream.tasks import dataset_of, in_split
     from train.log import read_log
     from train.runs import load_config, needs_of, open_run
 
     folder = open_run(run)
     settings = load_config(folder.config)
+    data, (first, *rest) = settings.data, parse_mix(settings.data.mix)
+    split = in_split(data.split)
+    tasks = [(dataset_of(first, data.main), f"({data.where}) and ({split})")]
+    tasks += [(dataset_of(name, data.main), split) for name in rest]
+    held_out = ""
     if "style" not in needs_of(settings).inputs:
-        raise UserError(
-            f"pictures of {settings.method} have no style picture to be compared with: measure and "
-            f"show them by python -m eval.translation --run={run}"
-        )
-    cost_path = run / "stylize.json"
-    return Outputs(
-        path=run,
+        names = ", ".join(f"'{dataset}'" for dataset, _ in tasks)
+        held_out = f"dataset in ({names}) and split = '{data.val_split}'"
+    cost = folder.path / "stylize.json"
+    return Subject(
+        name=folder.path.name,
+        method=settings.method,
         dataset=folder.dataset,
-        cost=json.loads(cost_path.read_text("utf-8")) if cost_path.is_file() else {},
-        log=read_log(folder.log) if folder.log.is_file() else [],
         scores=folder.scores,
+        cost=json.loads(cost.read_text("utf-8")) if cost.is_file() else {},
+        references=held_out,
+        trained_on=tasks,
+        split=data.split,
+        log=read_log(folder.log) if folder.log.is_file() else [],
         config=folder.config.read_text("utf-8"),
-        trained_on=settings.data.split,
     )
 
 

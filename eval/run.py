@@ -1,21 +1,24 @@
-"""Scores the pictures of a run.
+"""Scores the pictures of a run, or pictures that anybody's program made.
 
     python -m eval.run --run=runs/demo
+    python -m eval.run --folder=pictures --contents=content --styles=wikiart
 
-Every score of every picture is kept as a sidecar of the pictures' dataset; the summary with 95%
-intervals goes to runs/NAME/scores/summary.json. A metric whose weights are missing is listed as
-missing, with the command that gets them.
+Every score of every picture is kept as a sidecar of the pictures' dataset, so queries find the
+worst; the summary with 95% intervals goes to runs/NAME/scores/summary.json. A metric whose weights
+are missing is listed as missing, with the command that gets them.
 """
 
 import json
+import math
+import sys
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eval.evalset import EvalSet, Item
-from eval.metrics import metric_names, open_metric
-from eval.metrics.api import Metric, MetricResult, MissingWeights
 from toolkit.core import command
 from toolkit.core.errors import UserError
 from toolkit.core.files import make_folder, write_atomic
@@ -30,176 +33,208 @@ SIDECAR = "scores"
 
 def main(
     *,
-    run: Path,
+    run: Path | None = None,
+    folder: Path | None = None,
+    contents: str = "",
+    styles: str = "",
+    name: str | None = None,
     metrics: tuple[str, ...] | None = None,
+    weights: tuple[str, ...] = (),
+    words: Path | None = None,
+    probe: Path | None = None,
+    references: str = "",
+    trained_on: str = "",
+    strict: bool = False,
+    device: str = "cpu",
     limit: int | None = None,
     memory_limit: float = LIMIT,
+    runs: Path = Path("runs"),
     shards: Path = Path("shards"),
     manifests: Path = Path("manifests"),
 ) -> None:
-    """Scores the pictures that train.stylize made with a run.
+    """Scores the pictures that train.stylize made with a run, or those of a folder.
 
     Args:
         run: the run's folder, for example runs/demo.
+        folder: pictures instead; what each was made from says a table metadata.csv in it
+            (file_name, content, style, caption, style_name), or their names, CONTENT_STYLE.
+        contents: with --folder: the dataset of the contents, or a folder of them.
+        styles: with --folder: the dataset of the style references, or a folder of them.
+        name: with --folder: of the dataset of its pictures, and of the folder of results; the
+            folder's own otherwise.
         metrics: only these metrics, comma-separated; all otherwise.
+        weights: of extractors, as dinov2:FOLDER,clip:HUB_ID; the usual ones otherwise.
+        words: texts that captions are retrieved among, a line each, for clip_r.
+        probe: a style probe that eval.probe made, for style_top1; manifests/probe otherwise.
+        references: SQL of pictures that stand for their styles, where pictures have a style but
+            no reference of their own; of a run, its held-out ones otherwise.
+        trained_on: SQL of the samples that a model was trained on, to find overlap; a run knows.
+        strict: refuse to score when pictures that are evaluated with were trained on.
+        device: cpu, cuda, cuda:1 ….
         limit: score only so many pictures, for a rehearsal; writes nothing.
         memory_limit: share of the machine's or the control group's memory above which scoring
             pauses and in the end stops; 1 for never.
+        runs: folder of the runs.
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
-    from eval.bridge import outputs_of
+    from eval.evaluation import Evaluation, evaluate, open_metrics
+    from eval.feature_store import FeatureStore
+    from eval.features.api import Extractors
+    from eval.leaks import find_leaks
+    from eval.metrics.api import Tools
+    from eval.roster import Roster, pool_of
+    from toolkit.encoders.device import usable_device
 
     layout = local_layout(shards, manifests)
-    usable, missing = _open(metrics)
-    outputs = outputs_of(run)
-    if outputs.dataset not in layout.datasets():
-        raise UserError(
-            f"the run has no pictures yet: python -m train.stylize --run={run} makes them"
-        )
-    evalset = EvalSet(layout, outputs.dataset)
-    items = evalset.items[:limit]
-    scores = _score(evalset, items, usable, memory_limit)
-    results = [_result(metric, items, scores) for metric in usable]
-    _print(results, missing, outputs.cost)
+    usable_device(device)
+    tools = Tools(Extractors(weights_by_name(weights), device), words, probe or manifests / "probe")
+    opened = open_metrics(metrics, tools)
+    subject = _subject(run, folder, contents, styles, name, runs, layout)
+    chosen = references or subject.references
+    roster = Roster(layout, subject.dataset, pool_of(layout, chosen))
+    tasks = [("", trained_on)] if trained_on else subject.trained_on
+    leaks = find_leaks(layout, roster, tasks)
+    if strict and leaks.any:
+        raise UserError(f"{leaks}: --strict refuses to score them")
+    print(leaks)
+    count = min(len(roster), limit or len(roster))
+    with closing(FeatureStore(layout.manifests / ".features" / "features.sqlite")) as store:
+        steps = partial(_steps, count, memory_limit)
+        found: Evaluation = evaluate(layout, roster, store, opened, count, steps)
+    _print(found, opened.missing, subject.cost, roster.counts)
     if limit is not None:
         print("a rehearsal: nothing was written")
         return
-    _write_sidecars(layout, evalset, items, scores, usable)
+    _write_sidecars(layout, roster, found)
+    splits = Counter(item.split or subject.split or "none" for item in roster.items())
     summary = {
-        "dataset": outputs.dataset,
-        "root_sha256": root_sha256(layout, outputs.dataset),
-        "pictures": len(items),
-        "splits": Counter(item.row["split"] or outputs.trained_on for item in items),
-        "trained_on": outputs.trained_on,
-        "cost": outputs.cost,
-        "metrics": [asdict(result) for result in results],
-        "nearer_own_style": _nearer(scores),
+        "name": subject.name,
+        "method": subject.method,
+        "dataset": subject.dataset,
+        "root_sha256": root_sha256(layout, subject.dataset),
+        "pictures": count,
+        "not_scored": dict(roster.counts),
+        "splits": splits,
+        "references": chosen,
+        "trained_on": subject.split,
+        "cost": subject.cost,
+        "leaks": {**asdict(leaks), "text": str(leaks)},
+        **found.as_json(),
         "missing": [
-            {"name": name, "what": str(error), "command": error.command}
-            for name, error in missing.items()
+            {"name": metric, "what": error.what, "size": error.size, "command": error.command}
+            for metric, error in opened.missing.items()
         ],
     }
-    path = make_folder(outputs.scores) / "summary.json"
-    write_atomic(path, json.dumps(summary, indent=1) + "\n")
-    print(f"per picture: {layout.manifests / outputs.dataset / 'sidecars' / SIDECAR}")
-    print(f"summary: {path}; next: python -m eval.report --run={run}")
+    path = make_folder(subject.scores) / "summary.json"
+    write_atomic(path, json.dumps(summary, indent=1, allow_nan=False) + "\n")
+    print(f"per picture: {layout.manifests / subject.dataset / 'sidecars' / SIDECAR}")
+    which = f"--run={run}" if run else f"--name={subject.name}"
+    print(f"summary: {path}; next: python -m eval.report {which}")
 
 
-def _open(names: tuple[str, ...] | None) -> tuple[list[Metric], dict[str, MissingWeights]]:
-    known = metric_names()
-    for name in names or ():
-        if name not in known:
-            raise UserError(f"unknown metric {name!r}: known are {', '.join(known)}")
-    usable, missing = [], {}
-    for name in names or known:
-        try:
-            usable.append(open_metric(name))
-        except MissingWeights as error:
-            missing[name] = error
-    return usable, missing
+def weights_by_name(weights: tuple[str, ...]) -> dict[str, str]:
+    """Places by extractor. Raises UserError for a text without both."""
+    found = {}
+    for text in weights:
+        extractor, colon, place = text.partition(":")
+        if not colon or not place:
+            raise UserError(f"--weights={text}: takes EXTRACTOR:PLACE, as dinov2:FOLDER")
+        found[extractor] = place
+    return found
 
 
-def _score(
-    evalset: EvalSet, items: list[Item], metrics: list[Metric], memory_limit: float
-) -> dict[str, list[float]]:
-    """Columns of scores, one value per picture: `metric`, and its baselines `metric/shuffled`
-    (against another picture's reference) and, for metrics against the style, `metric/unchanged`
-    (the content in the output's place)."""
-    from eval.statistics import shuffled
+def _subject(
+    run: Path | None, folder: Path | None, contents: str, styles: str, name: str | None,
+    runs: Path, layout: Layout,
+) -> Any:  # fmt: skip
+    """What is scored, an `eval.subject.Subject`."""
+    if (run is None) == (folder is None):
+        raise UserError("name either --run=runs/NAME or --folder=DIR")
+    if run is not None:
+        if contents or styles or name:
+            raise UserError("--contents, --styles and --name go with --folder")
+        from eval.bridge import subject_of
 
-    others = {
-        role: shuffled([item.references.get(role, ("", ""))[1] for item in items])
-        for role in {metric.reference for metric in metrics}
-    }
-    columns: dict[str, list[float]] = {}
-    steps = watched(
-        enumerate(items), MemoryWatch(memory_limit), lambda: False,
-        "free some, or allow more with --memory_limit=, and score again",
-    )  # fmt: skip
-    with Progress(len(items), "score", "pictures") as progress:
-        for index, item in steps:
-            output = evalset.output(item)
-            size = output.shape[0]
-            content = evalset.reference(item, "content", size)
-            for metric in metrics:
-                role = metric.reference
-                reference = evalset.reference(item, role, size)
-                other = evalset.reference(items[others[role][index]], role, size)
-                values = {metric.name: metric.score(output, reference)}
-                values[f"{metric.name}/shuffled"] = metric.score(output, other)
-                if role == "style":
-                    values[f"{metric.name}/unchanged"] = metric.score(content, reference)
-                for name, value in values.items():
-                    columns.setdefault(name, []).append(value)
+        return subject_of(run, layout)
+    from eval.folder import subject_of_folder
+
+    assert folder is not None
+    return subject_of_folder(folder, contents, styles, name, runs, layout)
+
+
+def _steps(count: int, memory_limit: float, results: Iterable[Any]) -> Iterator[Any]:
+    """The results, with progress, watched for memory."""
+    watch = MemoryWatch(memory_limit)
+    advice = "free some, or allow more with --memory_limit=, and score again"
+    with Progress(count, "score", "pictures") as progress:
+        for result in watched(results, watch, lambda: False, advice):
+            yield result
             progress.advance()
-    return columns
 
 
-def _result(metric: Metric, items: list[Item], scores: dict[str, list[float]]) -> MetricResult:
-    import numpy as np
-
-    from eval.statistics import pigeonhole_interval
-
-    values = np.array(scores[metric.name])
-    groups = [
-        [item.references.get(role, ("", ""))[1] for item in items] for role in ("content", "style")
-    ]
-    low, high = pigeonhole_interval(values, groups[0], groups[1])
-    baselines = {
-        name.partition("/")[2]: float(np.mean(column))
-        for name, column in scores.items()
-        if name.startswith(f"{metric.name}/")
-    }
-    return MetricResult(
-        metric.name, float(values.mean()), low, high, len(values), metric.better,
-        metric.reference, metric.extractor, baselines, metric.settings,
-    )  # fmt: skip
-
-
-def _nearer(scores: dict[str, list[float]]) -> float | None:
-    """Share of pictures whose colours are nearer to their own style than to a shuffled one."""
-    if "colour_distance" not in scores:
-        return None
-    pairs = zip(scores["colour_distance"], scores["colour_distance/shuffled"], strict=True)
-    return sum(own < other for own, other in pairs) / len(scores["colour_distance"])
-
-
-def _write_sidecars(
-    layout: Layout,
-    evalset: EvalSet,
-    items: list[Item],
-    scores: dict[str, list[float]],
-    metrics: list[Metric],
-) -> None:
+def _write_sidecars(layout: Layout, roster: Any, found: Any) -> None:
     from toolkit.store.sidecar import write_columns
 
-    by_key: dict[str, dict[str, Any]] = {
-        item.row["key"]: {metric.name: scores[metric.name][index] for metric in metrics}
-        for index, item in enumerate(items)
-    }
-    for path in layout.manifests_of(evalset.dataset):
-        write_columns(layout, evalset.dataset, path.stem, SIDECAR, by_key)
+    scored = found.scored
+    for stem in roster.shards():
+        rows = {
+            item.picture.key: {
+                name: None if math.isnan(value) else float(value)
+                for name, value in zip(scored.names, scored.values[item.number], strict=True)
+            }
+            for item in roster.items(stem)
+        }
+        write_columns(layout, roster.dataset, stem, SIDECAR, rows)
 
 
 def _print(
-    results: list[MetricResult], missing: dict[str, MissingWeights], cost: dict[str, Any]
+    found: Any, missing: dict[str, Any], cost: dict[str, Any], not_scored: Counter[str]
 ) -> None:
-    rows = [
-        (r.name, r.value, f"{r.low:.3f} … {r.high:.3f}", r.baselines.get("shuffled"),
-         r.baselines.get("unchanged"), r.better, r.num_samples)
-        for r in results
-    ]  # fmt: skip
-    names = ["metric", "mean", "95% interval", "shuffled", "unchanged content", "better", "n"]
-    show(names, rows)
-    for error in missing.values():
-        print(f"missing: {error}")
+    rows = []
+    for result in found.results:
+        shown = result.baselines
+        rows.append((
+            result.name, _number(result.value), _interval(result), _number(shown.get("shuffled")),
+            _number(shown.get("unchanged")), _number(shown.get("real")), str(result.num_samples),
+            result.better,
+        ))  # fmt: skip
+    heads = ["metric", "value", "95%", "shuffled", "unchanged", "real", "pictures", "better"]
+    show(heads, rows)
+    for result in found.results:
+        for note in result.notes:
+            print(f"{result.name}: {note}")
+        for reason, number in result.left_out.items():
+            print(f"{result.name}: {number} pictures without a score: {reason}")
+    for reason, number in not_scored.items():
+        print(f"not scored: {number}, {reason}")
+    for name in found.sentinels.broken:
+        print(f"{name}: a picture beside itself does not get the best score: do not trust it")
+    for text, names in _by_message(missing).items():
+        print(f"missing: {', '.join(names)}: {text}")
     if cost:
         print(
             f"cost: {cost['parameters'] / 1e6:.2f} million parameters, "
             f"{cost['seconds_per_picture']:.3f} s a picture on {cost['device']}, "
             f"peak memory {cost['peak_memory_bytes'] / 1e9:.2f} GB"
         )
+    sys.stdout.flush()
+
+
+def _by_message(missing: dict[str, Any]) -> dict[str, list[str]]:
+    """What is missing, and the metrics that it is missing for."""
+    found: dict[str, list[str]] = {}
+    for name, error in missing.items():
+        found.setdefault(str(error), []).append(name)
+    return found
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _interval(result: Any) -> str:
+    return "–" if result.low is None else f"{result.low:.3g} … {result.high:.3g}"
 
 
 if __name__ == "__main__":

@@ -12,51 +12,103 @@ import numpy as np
 from toolkit.core.keyed import key64
 
 NUM_RESAMPLES = 2000
-_AT_ONCE = 100  # resamples, so that ten thousand pictures take some megabytes
+_MOST_WEIGHTS = 1_000_000  # that are held at once, eight megabytes
+
+
+def resampled_means(
+    values: np.ndarray, contents: Sequence[str] | np.ndarray, styles: Sequence[str] | np.ndarray
+) -> np.ndarray:
+    """Means of `values` in resamples of contents and styles: float64 [R,M], NaN where a resample
+    has no value.
+
+    Args:
+        values: float [N,M]; NaN where a picture has no score.
+        contents, styles: the cluster each picture belongs to on either side; N each.
+    """
+    count = len(values)
+    rng = np.random.Generator(np.random.Philox(key=key64("pigeonhole", count)))
+    content, style = (np.unique(np.asarray(c), return_inverse=True)[1] for c in (contents, styles))
+    there = ~np.isnan(values)
+    filled, mask = np.where(there, values, 0.0), there.astype(np.float64)
+    at_once = max(1, min(100, _MOST_WEIGHTS // max(1, count)))
+    means = []
+    for start in range(0, NUM_RESAMPLES, at_once):
+        size = min(at_once, NUM_RESAMPLES - start)
+        weights = np.empty((size, count))
+        for row in weights:
+            row[:] = _counts(rng, content)[content] * _counts(rng, style)[style]
+        with np.errstate(invalid="ignore"):
+            means.append((weights @ filled) / (weights @ mask))
+    return np.concatenate(means)
 
 
 def pigeonhole_interval(
-    values: np.ndarray, contents: Sequence[str], styles: Sequence[str], level: float = 0.95
+    values: np.ndarray,
+    contents: Sequence[str] | np.ndarray,
+    styles: Sequence[str] | np.ndarray,
+    level: float = 0.95,
 ) -> tuple[float, float]:
     """A bootstrap interval of the mean of `values`, float [N].
 
     Args:
-        values: one score per picture.
+        values: one score per picture; NaN where there is none.
         contents, styles: the cluster each picture belongs to on either side; N names each.
         level: coverage.
 
     Returns:
         (low, high); both the mean when there is one cluster on each side.
     """
-    rng = np.random.Generator(np.random.Philox(key=key64("pigeonhole", len(values))))
-    content, style = (np.unique(np.asarray(c), return_inverse=True)[1] for c in (contents, styles))
-    means = []
-    for _ in range(0, NUM_RESAMPLES, _AT_ONCE):
-        weights = _counts(rng, content)[:, content] * _counts(rng, style)[:, style]
-        totals = weights.sum(1)
-        means.append(weights[totals > 0] @ values / totals[totals > 0])
+    return interval_of(resampled_means(values[:, None], contents, styles)[:, 0], level)
+
+
+def interval_of(means: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The middle of resampled means [R], without those that are NaN; NaN where all are."""
+    kept = means[~np.isnan(means)]
+    if not len(kept):
+        return float("nan"), float("nan")
     tail = (1 - level) / 2
-    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+    low, high = np.quantile(kept, [tail, 1 - tail])
     return float(low), float(high)
 
 
 def _counts(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
-    """int64 [_AT_ONCE, clusters]: how often each cluster is drawn, by resample."""
+    """int64 [clusters]: how often each cluster is drawn."""
     size = int(labels.max()) + 1
-    drawn = rng.integers(0, size, (_AT_ONCE, size)) + size * np.arange(_AT_ONCE)[:, None]
-    return np.bincount(drawn.ravel(), minlength=_AT_ONCE * size).reshape(_AT_ONCE, size)
+    return np.bincount(rng.integers(0, size, size), minlength=size)
 
 
-def shuffled(styles: Sequence[str]) -> np.ndarray:
+def p_value(means: np.ndarray) -> float:
+    """How likely resampled differences [R] lie on both sides of 0 as they do, if there is none:
+    twice the share on the smaller side, at least 2/(R + 1)."""
+    kept = means[~np.isnan(means)]
+    smaller = min((kept <= 0).sum(), (kept >= 0).sum())
+    return float(min(1.0, 2 * (smaller + 1) / (len(kept) + 1)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for being several (Holm 1979): the k-th smallest of n times n − k + 1,
+    never below a smaller one's, at most 1; in the order given."""
+    order = np.argsort(p_values, kind="stable")
+    corrected, highest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = highest
+    return corrected
+
+
+def shuffled(styles: Sequence[str] | np.ndarray) -> np.ndarray:
     """For each picture the index of another picture with another style, a fixed choice.
 
     Where all styles are equal there is none, and the picture itself is returned.
     """
-    names = np.asarray(styles)
-    count = len(names)
-    chosen = np.arange(count)
-    for i in range(count):
-        others = np.flatnonzero(names != names[i])
-        if len(others):
-            chosen[i] = others[key64("shuffle", i, count) % len(others)]
+    codes = np.unique(np.asarray(styles), return_inverse=True)[1]
+    order = np.argsort(codes, kind="stable")  # pictures of one style stand together
+    starts = np.searchsorted(codes[order], np.arange(codes.max() + 2))
+    chosen = np.arange(len(codes))
+    for index, code in enumerate(codes):
+        first, stop = starts[code], starts[code + 1]
+        others = int(len(codes) - (stop - first))
+        if others:
+            drawn = key64("shuffle", index, len(codes)) % others
+            chosen[index] = order[drawn if drawn < first else drawn + stop - first]
     return chosen

@@ -15,6 +15,8 @@ from eval.translation_scores import Row
 from toolkit.core.errors import UserError
 from toolkit.core.keyed import key63
 
+pytestmark = pytest.mark.slow
+
 SIZE = 32
 
 
