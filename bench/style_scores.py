@@ -15,8 +15,8 @@ from typing import Any
 
 import fire
 import numpy as np
-
 from eval.evalset import EvalSet
+
 from eval.statistics import shuffled
 from toolkit.measures.edges import edge_correlation, two_scale_edge_similarity
 from toolkit.measures.histograms import colour_statistics

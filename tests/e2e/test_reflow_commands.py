@@ -21,6 +21,8 @@ from train.runs import RunFolder, build_method, load_config, needs_of, settled
 from train.settings import fresh_config
 from train.state import latest_checkpoint, load_weights
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(encoded_data: Layout, tmp_path_factory: pytest.TempPathFactory) -> Layout:

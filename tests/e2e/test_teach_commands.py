@@ -44,6 +44,7 @@ def words(sdxl_weights: dict[str, str], limits: Path, studio: Layout) -> list[st
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_pairs_teach_grade_manifest(words: list[str], studio: Layout) -> None:
     whole = teach(words)
     assert whole.returncode == 0, whole.stderr

@@ -177,7 +177,9 @@ def test_pictures_are_a_dataset_linked_to_their_halves(pictures: Layout) -> None
 
 def test_scores_and_report(pictures: Layout, straight: Path, tmp_path: Path) -> None:
     out = succeed("eval.run", f"--run={straight}", data=pictures, TORCH_HOME=str(tmp_path))
-    assert "missing: lpips: the AlexNet trunk is missing (233 MB); get it with: python -c" in out
+    lacking = "missing: art_fid, lpips: lpips_alex: alexnet-owt-7be5be79.pth is missing (233 MB)"
+    assert f"{lacking}; get it with: python -c" in out
+    assert "overlap with training: 1 content the same" in out  # one training pair was made too
     summary = json.loads((straight / "scores" / "summary.json").read_text())
     values = {m["name"]: m for m in summary["metrics"]}
     assert set(values) == {"colour_distance", "colour_histogram", "edge_structure"}
@@ -193,13 +195,17 @@ def test_scores_and_report(pictures: Layout, straight: Path, tmp_path: Path) -> 
     mean = np.mean(sidecar["edge_structure"].to_pylist())
     assert mean == pytest.approx(values["edge_structure"]["value"])
 
+    worst = sorted(sidecar["edge_structure"].to_pylist())[3]
+    where = f"dataset='straight-out' and edge_structure < {worst}"
+    assert succeed("toolkit.query", where, "--count", data=pictures).strip() == "3"
+
     out = succeed("eval.report", f"--run={straight}", "--pictures=5", data=pictures)
     page = (straight / "report.html").read_text("utf-8")
     assert str((straight / "report.html").resolve()) in out
-    assert page.count("<img") == 5 * 4
+    assert page.count("<img") == 5 * 4 + 2 * 3 * 5 * 4 + 4 * summary["under_stylised"]["count"]
     assert not re.search(r"(src|href)\s*=\s*['\"]?(http|//|/)", page)
-    for word in ("edge_structure", "missing: lpips", "nearer in colour", "polyline", "gate = 0.1",
-                 "12 of split val", "<b>1 of these pairs were trained on"):  # fmt: skip
+    for word in ("edge_structure", "missing: art_fid", "nearer in colour", "polyline", "gate = 0.1",
+                 "12 of split val", "1 of these pairs were trained on"):  # fmt: skip
         assert word in page, word
 
 

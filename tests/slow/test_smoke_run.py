@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.evalset import EvalSet
+from eval.feature_store import FeatureStore
+from eval.looking import Looker, View
+from eval.roster import Roster
 from toolkit.store.layout import Layout
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -62,9 +64,9 @@ def test_pictures_take_the_colours_of_their_own_style_and_keep_the_content(finis
 def test_no_patch_grid_shows(finished) -> None:
     """Patches are 8 pixels wide. The teacher's own pictures set the scale."""
     _, layout = finished
-    evalset = EvalSet(layout, "demo-out")
-    outputs = [evalset.output(item) for item in evalset.items]
-    targets = [evalset.reference(item, "target", 64) for item in evalset.items]
+    looker, items = Looker(layout, FeatureStore()), list(Roster(layout, "demo-out").items())
+    outputs = [looker.pixels(View(item.picture)) for item in items]
+    targets = [looker.pixels(View(item.refs["target"][0], (64, 64))) for item in items]
     assert border_ratio(outputs, 8) < border_ratio(targets, 8) + 0.1
 
 

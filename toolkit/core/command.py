@@ -77,7 +77,7 @@ def run(
 
 def _interrupted(stop: BaseException) -> NoReturn:
     # Another interrupt while the interpreter ends would make the exit code that of a signal: until
-    # threads are joined it ends at once with the code of this one, then nothing is left to interrupt.
+    # threads are joined it ends at once with the code of this one, then nothing is left to stop.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     print(": ".join(["interrupted", *map(str, stop.args)]), file=sys.stderr)

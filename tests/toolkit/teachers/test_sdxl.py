@@ -86,6 +86,7 @@ def test_it_makes_what_the_plain_pipeline_makes(
     np.testing.assert_allclose(found, wanted * 255, atol=1.01)
 
 
+@pytest.mark.slow
 def test_seed_style_prompt_and_scale_change_the_picture_and_nothing_else_does(teacher: Any) -> None:
     base = teacher.make(request(), FP32).pixels
     assert base.shape == (64, 64, 3)

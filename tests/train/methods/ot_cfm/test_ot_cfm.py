@@ -14,8 +14,6 @@ import pytest
 import torch
 from PIL import Image
 
-from eval import report as eval_report
-from eval import run as eval_run
 from tests.conftest import words_of
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
@@ -274,12 +272,6 @@ def test_styles_are_told_and_pictures_are_left_out_on_request(
     assert "before the first step" not in done.out
     assert "columns: " not in done.out
     assert not list((tmp_path / "ot_cfm-smoke" / "samples").iterdir())
-
-
-def test_what_compares_with_a_style_picture_names_what_does_not(trained: Path, call: Any) -> None:
-    for command in (eval_run, eval_report):
-        refused = call(command.main, f"--run={trained}").refusal()
-        assert f"show them by python -m eval.translation --run={trained}" in refused
 
 
 def stylized(call: Any, run: Path, *flags: Any) -> Any:

@@ -61,6 +61,7 @@ def opened(config: Config, layout: Layout) -> tuple[Config, Batch]:
     return config, batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["sdedit", "control"])
 @pytest.mark.parametrize("source", ["embedding", "patches"])
 def test_the_loss_is_the_same(
@@ -100,6 +101,7 @@ def test_sidecars_of_another_kind_are_refused(
         opened(dataclasses.replace(config, image_size=128), stored)
 
 
+@pytest.mark.slow
 def test_what_is_not_encoded_comes_with_the_command_that_runs(
     sample_data: Layout, pixart_weights: dict[str, str], tmp_path: Path, run_command: RunCommand
 ) -> None:
