@@ -146,12 +146,20 @@ def test_weights_of_something_else_are_one_line(name: str, tmp_path: Path, tools
         assert str(place) in str(caught.value)
 
 
-def sets(metric: SetMetric, groups: list[list[np.ndarray]]) -> Callable[[int], object]:
-    store = FeatureStore()
+@pytest.fixture(scope="module")
+def store() -> FeatureStore:
+    """What was looked at for one metric is not looked at for the next."""
+    return FeatureStore()
+
+
+def sets(
+    store: FeatureStore, metric: SetMetric, groups: list[list[np.ndarray]]
+) -> Callable[[int], object]:
+    looked_at, kept = metric.extractor, metric.extractor.fingerprint
     for number, group in enumerate(groups):
         for index, pixels in enumerate(group):
-            name = f"{number}-{index}"
-            store.keep_features(metric.extractor.fingerprint, name, metric.extractor.look(pixels))
+            if store.features(kept, f"{number}-{index}") is None:
+                store.keep_features(kept, f"{number}-{index}", looked_at.look(pixels))
     return lambda number: store.set_of(
         metric.extractor.fingerprint, metric.which,
         [f"{number}-{index}" for index in range(len(groups[number]))],
@@ -159,13 +167,13 @@ def sets(metric: SetMetric, groups: list[list[np.ndarray]]) -> Callable[[int], o
 
 
 @pytest.mark.parametrize("name", ["fid", "kid", "art_fid"])
-def test_sets_are_nearest_to_themselves(name: str, tools: Tools) -> None:
+def test_sets_are_nearest_to_themselves(name: str, tools: Tools, store: FeatureStore) -> None:
     metric = opened(name, tools)
     assert isinstance(metric, SetMetric)
     same = [picture(seed) for seed in range(8)]
     noisy = [disturbed(pixels, 30) for pixels in same]
     noisier = [disturbed(pixels, 110) for pixels in same]
-    of = sets(metric, [same, noisy, noisier])
+    of = sets(store, metric, [same, noisy, noisier])
     means = {"lpips": 0.5}
     found = [metric.distance(of(number), of(0), means) for number in range(3)]
     values = [score.value for score in found]
