@@ -61,6 +61,30 @@ def bars(rows: Sequence[Bar], label: str, marks: dict[str, float] | None = None)
     return _svg(_WIDTH, height, label, parts)
 
 
+def differences(rows: Sequence[Bar], label: str) -> str:
+    """Points with intervals on both sides of a line at 0. label: what is shown, for those who
+    cannot see it."""
+    ends = [abs(v) for row in rows for v in (row.value, row.low, row.high) if v is not None]
+    farthest = max(ends, default=0.0) or 1.0
+    middle, half = (_LEFT + _WIDTH - 70) / 2, (_WIDTH - 70 - _LEFT) / 2
+
+    def place(value: float) -> float:
+        return middle + half * value / farthest
+
+    height = _ROW * len(rows) + 8
+    parts = [_line(middle, 2, middle, height - 2, "#b3261e", 1, "4 3")]
+    for number, row in enumerate(rows):
+        down = _ROW * number + 12
+        parts.append(
+            f"<text x='{_LEFT - 8}' y='{down + 4}' text-anchor='end'>{html.escape(row.label)}"
+            f"</text><circle cx='{place(row.value):.1f}' cy='{down}' r='4' fill='#22364f'/>"
+            f"<text x='{_WIDTH - 64}' y='{down + 4}'>{row.value:+.3g}</text>"
+        )
+        if row.low is not None and row.high is not None:
+            parts.append(_line(place(row.low), down, place(row.high), down, "#22364f", 2))
+    return _svg(_WIDTH, height, label, parts)
+
+
 def scatter(points: Sequence[Point], x_label: str, y_label: str) -> str:
     """Points with their intervals as crosses, named beside them."""
     if not points:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
+from eval.logistic import logistic_regression
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -42,7 +44,7 @@ def statistics(latents: torch.Tensor, with_slopes: bool) -> torch.Tensor:
 def fit_probe(
     features: torch.Tensor, domains: torch.Tensor, with_slopes: bool, decay: float = 1e-2
 ) -> Probe:
-    """Multinomial logistic regression with a quadratic penalty, solved to its only optimum.
+    """A linear classifier of domains, by logistic regression on standardised features.
 
     Args:
         features: [N,F], `statistics`.
@@ -52,22 +54,8 @@ def fit_probe(
     """
     mean, std = features.mean(0), features.std(0).clamp(min=1e-9)
     features = (features - mean) / std
-    num_domains = int(domains.max()) + 1
-    weight = torch.zeros(features.shape[1], num_domains, dtype=torch.double, requires_grad=True)
-    bias = torch.zeros(num_domains, dtype=torch.double, requires_grad=True)
-    counts = torch.bincount(domains, minlength=num_domains).double()
-    loss = torch.nn.CrossEntropyLoss(weight=counts.sum() / counts / num_domains)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=500, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        value = loss(features @ weight + bias, domains) + decay * weight.square().sum()
-        value.backward()
-        found: torch.Tensor = value
-        return found
-
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
-    return Probe(with_slopes, mean, std, weight.detach(), bias.detach())
+    weight, bias = logistic_regression(features, domains, decay)
+    return Probe(with_slopes, mean, std, weight, bias)
 
 
 def adain(content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:

@@ -45,7 +45,16 @@ def main(
     columns = list(metrics or known)
     first: dict[str, str] = {}
     rows = [_row(summary, columns, first) for summary in summaries]
-    heads = ["name", "method", "pictures", *columns, "parameters", "memory GB", "s a picture"]
+    heads = [
+        "name",
+        "method",
+        "pictures",
+        *columns,
+        "parameters",
+        "trained",
+        "memory GB",
+        "s a picture",
+    ]
     show(heads, rows, format)
 
 
@@ -63,7 +72,8 @@ def _row(summary: dict[str, Any], columns: list[str], first: dict[str, str]) -> 
     memory = cost.get("peak_memory_bytes")
     return [
         summary["name"], summary["method"] or "folder", summary["pictures"], *cells,
-        cost.get("parameters"), None if memory is None else round(memory / 1e9, 2),
+        cost.get("parameters"), cost.get("trainable"),
+        None if memory is None else round(memory / 1e9, 2),
         None if not cost else round(cost["seconds_per_picture"], 3),
     ]  # fmt: skip
 

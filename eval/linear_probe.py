@@ -1,4 +1,4 @@
-"""A linear classifier of features: multinomial logistic regression, solved to its only optimum."""
+"""A linear classifier of styles, frozen and hashed: how it is trained, judged and kept."""
 
 import hashlib
 import json
@@ -58,28 +58,17 @@ def fit(features: np.ndarray, labels: Sequence[str], decay: float) -> LinearProb
     """
     import torch
 
+    from eval.logistic import logistic_regression
+
     names, codes = np.unique(np.asarray(labels), return_inverse=True)
     if len(names) < 2:
         raise UserError(f"a probe needs two styles or more, these are all {names[0]}")
     mean, std = features.mean(0), features.std(0)
     std = np.maximum(std, 1e-6 * max(float(std.max()), 1e-6))
     given = torch.from_numpy(((features - mean) / std).astype(np.float32))
-    wanted = torch.from_numpy(codes)
-    weight = torch.zeros(features.shape[1], len(names), requires_grad=True)
-    bias = torch.zeros(len(names), requires_grad=True)
-    counts = torch.bincount(wanted).float()
-    loss = torch.nn.CrossEntropyLoss(weight=counts.sum() / counts / len(names))
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=500, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        value: torch.Tensor = loss(given @ weight + bias, wanted) + decay * weight.square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
-
-    optimizer.step(closure)  # type: ignore[arg-type]
+    weight, bias = logistic_regression(given, torch.from_numpy(codes), decay)
     kinds = tuple(map(str, names))
-    return LinearProbe(kinds, mean, std, weight.detach().numpy(), bias.detach().numpy())
+    return LinearProbe(kinds, mean, std, weight.numpy(), bias.numpy())
 
 
 def accuracy(probe: LinearProbe, features: np.ndarray, labels: Sequence[str]) -> dict[str, float]:

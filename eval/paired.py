@@ -77,8 +77,18 @@ def differences(
     metrics: Sequence[str],
     better: Mapping[str, str],
 ) -> list[Difference]:
-    """Second less first, for each metric that pairs of both have. Raises UserError where they have
-    no pair in common."""
+    """Second less first, for each metric that pairs of both have; Holm over the metrics. Raises
+    UserError where they have no pair in common."""
+    return corrected(uncorrected(first, second, metrics, better))
+
+
+def uncorrected(
+    first: Mapping[Cell, np.ndarray],
+    second: Mapping[Cell, np.ndarray],
+    metrics: Sequence[str],
+    better: Mapping[str, str],
+) -> list[Difference]:
+    """`differences` before Holm's correction, all still inside noise."""
     shared = sorted(first.keys() & second.keys())
     if not shared:
         raise UserError(
@@ -105,9 +115,14 @@ def differences(
                 name, better[name], int(there.sum()), one, two, mean, low, high, p, "inside noise"
             )
         )
-    corrected = zip(found, holm([one.p for one in found]), strict=True)
+    return found
+
+
+def corrected(found: Sequence[Difference]) -> list[Difference]:
+    """Differences that were looked at together, with Holm's p and the verdict by it."""
     return [
-        replace(one, p=p, verdict=_verdict(one.difference, p, one.better)) for one, p in corrected
+        replace(one, p=p, verdict=_verdict(one.difference, p, one.better))
+        for one, p in zip(found, holm([one.p for one in found]), strict=True)
     ]
 
 

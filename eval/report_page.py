@@ -2,24 +2,21 @@
 
 import html
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from eval.charts import Bar, Point, bars, scatter
-from eval.feature_store import FeatureStore
-from eval.looking import Looker, View
-from eval.page import figure, line_plot, table
+from eval.page import line_plot, table
 from eval.report_text import SCORE_HEADS, notes_of, origin, score_rows, style_rows
-from eval.roster import ROLES, Item, Roster
+from eval.roster import Roster
+from eval.shown import Shown
 from eval.subject import Subject
 from toolkit.core.keyed import key64
 from toolkit.store.layout import Layout
 from toolkit.store.sidecar import read_columns
 
-_SHOWN_PX = 192
 _EXTREMES = 5  # pictures of the best, the worst and any
 _PREFERRED = {
     "content": ("lpips", "dinov2_similarity", "edge_structure"),
@@ -36,7 +33,7 @@ def sections(
     summary: Mapping[str, Any], subject: Subject, roster: Roster, layout: Layout, pictures: int
 ) -> list[tuple[str, str]]:
     """Titles and bodies. pictures: how many to show."""
-    shown = _Shown(roster, layout)
+    shown = Shown(roster, layout)
     parts = [
         ("Scores", _scores(summary)),
         ("Styles", _styles(summary)),
@@ -116,7 +113,7 @@ def _styles(summary: Mapping[str, Any]) -> str:
 
 
 def _extremes(
-    summary: Mapping[str, Any], shown: "_Shown", layout: Layout, count: int
+    summary: Mapping[str, Any], shown: Shown, layout: Layout, count: int
 ) -> str:  # fmt: skip
     """The best and worst pictures by the metrics that stand for content and style."""
     text = ""
@@ -152,7 +149,7 @@ def _column(roster: Roster, layout: Layout, name: str) -> np.ndarray:
     return values
 
 
-def _under_stylised(summary: Mapping[str, Any], shown: "_Shown") -> str:
+def _under_stylised(summary: Mapping[str, Any], shown: Shown) -> str:
     found = summary["under_stylised"]
     if not found["looked_at"]:
         return "<p>No style has two references or more to judge by.</p>"
@@ -218,74 +215,3 @@ def _training(log: Sequence[Mapping[str, Any]]) -> str:
         + f"<p>{len(loss)} steps; {substituted} samples did not decode and were replaced; "
         f"waiting for data took {sum(waits) / max(1, len(waits)):.1%} of the time.</p>"
     )
-
-
-class _Shown:
-    """Pictures of a roster beside what they were made from."""
-
-    def __init__(self, roster: Roster, layout: Layout):
-        self.roster, self._looker = roster, Looker(layout, FeatureStore())
-
-    def spread(self, count: int) -> str:
-        """Rows of content, style, teacher's target and the picture, spread over styles."""
-        items = _spread(list(_lightly(self.roster)), count)
-        return (
-            "<p>From left to right, as far as there is one: content (before), style reference, the "
-            "teacher's target, the picture (after).</p>"
-            + "".join(self.row(item, "this run") for item in items)
-        )
-
-    def row(self, item: Item, text: str) -> str:
-        """One row of pictures; text: under the last one."""
-        size = (item.width, item.height)
-        cells = [
-            figure(self._looker.pixels(View(item.refs[role][0], size)), _caption(item, role),
-                   _SHOWN_PX)
-            for role in ROLES
-            if role in item.refs
-        ]  # fmt: skip
-        cells.append(figure(self._looker.pixels(View(item.picture)), text, _SHOWN_PX))
-        return f"<div class='row'>{''.join(cells)}</div>"
-
-
-def _lightly(roster: Roster) -> list[Item]:
-    """Items to choose from: all of a few, and of many those that come first by lot."""
-    numbers = sorted(range(len(roster)), key=lambda n: key64("shown", n))[:2000]
-    return [roster.item(number) for number in sorted(numbers)]
-
-
-def _spread(items: list[Item], count: int) -> list[Item]:
-    """Pictures that show as much as possible: of the styles shown least so far the subject shown
-    least, then the least shown picture of it, then the least shown reference."""
-    styles: Counter[str] = Counter()
-    contents: Counter[str] = Counter()
-    chosen: list[Item] = []
-    left = list(items)
-    while left and len(chosen) < count:
-        item = min(
-            left,
-            key=lambda i: (
-                styles[i.style or ""], contents[_subject(i)], contents[i.cluster("content")],
-                styles[i.cluster("style")],
-            ),
-        )  # fmt: skip
-        left.remove(item)
-        chosen.append(item)
-        styles.update({item.style or "", item.cluster("style")})
-        contents.update({_subject(item), item.cluster("content")})
-    return chosen
-
-
-def _subject(item: Item) -> str:
-    """The content's key without its last part: crops of one photograph count as one subject."""
-    return item.cluster("content").rpartition("-")[0]
-
-
-def _caption(item: Item, role: str) -> str:
-    if role == "target":
-        return "teacher"
-    reference = item.refs[role][0]
-    if role == "content":
-        return reference.key
-    more = f" and {len(item.refs[role]) - 1} more" if len(item.refs[role]) > 1 else ""
-    return f"{item.style or reference.style or 'style'}: {reference.key}{more}"

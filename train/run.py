@@ -74,7 +74,7 @@ def main(
     """
     from train.methods import check_method
     from train.runs import RunFolder, alone, check_run_name, claimed, refuse_existing
-    from train.settings import Resume
+    from train.settings import SHORT, Resume
 
     check_method(method)
     layout = open_layout(shards, manifests)
@@ -82,10 +82,10 @@ def main(
     folder = RunFolder(runs / run_name)
     changes = dict(overrides)
     named = {
-        "data.where": where, "data.mix": mix, "steps": steps, "epochs": epochs, "seed": seed,
+        "where": where, "mix": mix, "steps": steps, "epochs": epochs, "seed": seed,
         "threads": threads, "device": device,
     }  # fmt: skip
-    changes |= {key: str(value) for key, value in named.items() if value is not None}
+    changes |= {SHORT.get(k, k): str(value) for k, value in named.items() if value is not None}
     if resume and (overwrite or epochs is not None):
         raise UserError("--resume goes on as it was: leave --overwrite and --epochs away")
     if steps is not None and epochs is not None:

@@ -27,6 +27,9 @@ _FREE = (
 )
 
 
+SHORT = {"where": "data.where", "mix": "data.mix"}  # flags of train.run with a name of their own
+
+
 @dataclasses.dataclass(frozen=True)
 class Resume:
     """How a run goes on. force: what differs from before is accepted; restore_optimizer: whether

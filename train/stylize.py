@@ -253,8 +253,9 @@ def _many(
             **trained.identity,
             "pictures": result.num_ok,
             "seconds_per_picture": sorted(source.spent_s)[len(source.spent_s) // 2],
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_memory_bytes": _peak_memory(settings.device),
             "parameters": sum(p.numel() for p in method.module().parameters()),
+            "trainable": sum(t.numel() for t in method.trainable_state().values()),
             "solver_steps": chosen.how.steps,
             "device": settings.device,
             "threads": settings.threads,
@@ -270,6 +271,15 @@ def _many(
         return
     given = f" --checkpoint={checkpoint}" if checkpoint else ""
     print(f"next: python -m eval.translation --run={folder.path}{given}")
+
+
+def _peak_memory(device: str) -> int:
+    """Bytes: of the card where pictures are made on one, else of the process."""
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _differences(layout: Layout, dataset: str, now: Mapping[str, Any]) -> str:

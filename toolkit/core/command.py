@@ -148,11 +148,7 @@ def _bind(
         name_of = flag
         if flag not in parameters:
             dotted = list(fields(positional, flags)[1]) if fields else []
-            by_leaf = [field for field in dotted if field.endswith(f".{flag}")]
-            if flag not in dotted and len(by_leaf) == 1:  # --save_interval, --adapter.layers
-                name_of = by_leaf[0]
-            elif flag not in dotted:
-                raise UserError(f"unknown flag --{flag}: {_suggest_flag(flag, parameters, dotted)}")
+            name_of = field_of(flag, parameters, dotted)
         if name_of in texts:
             raise UserError(f"--{name_of} is given twice: keep one")
         texts[name_of] = text
@@ -193,6 +189,17 @@ def _value_of(flag: str, queue: list[str], hints: dict[str, Any]) -> str:
     if flag in hints:
         raise UserError(f"--{flag} needs a value: write --{flag}=VALUE")
     return "true"
+
+
+def field_of(flag: str, plain: Iterable[str], dotted: list[str]) -> str:
+    """The field that a flag sets: its whole name, or an end that no other has (save_interval,
+    adapter.layers). Raises UserError for an unknown one. plain: flags that are no fields."""
+    by_end = [field for field in dotted if field.endswith(f".{flag}")]
+    if flag in dotted:
+        return flag
+    if len(by_end) != 1:
+        raise UserError(f"unknown flag --{flag}: {_suggest_flag(flag, plain, dotted)}")
+    return by_end[0]
 
 
 def _suggest(word: str, known: list[str]) -> str:

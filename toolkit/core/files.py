@@ -115,8 +115,10 @@ def make_folders(paths: Sequence[Path]) -> None:
 
 
 @contextmanager
-def held(folder: Path, busy: str) -> Iterator[None]:
+def held(folder: Path, busy: str) -> Iterator[int]:
     """Keeps other processes from holding the same folder until the block ends, or the process.
+
+    Yields the descriptor that holds it: a process that inherits it holds the folder too.
 
     Raises UserError with the text `busy` when another process holds it. A file system without locks
     is used without one, which a line on stderr says.
@@ -131,7 +133,7 @@ def held(folder: Path, busy: str) -> Iterator[None]:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
                 raise UserError(f"cannot lock {folder}: {error.strerror}") from None
             print(f"{folder} cannot be locked: let no second process work there", file=sys.stderr)
-        yield
+        yield handle
     finally:
         os.close(handle)  # and with it the lock goes
 
