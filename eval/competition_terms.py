@@ -41,6 +41,7 @@ COLUMNS = (
     "dino", "lpips", "clip_r", "hist official", "hist corrected", "clip_iqa official",
     "clip_iqa corrected",
 )  # fmt: skip
+Score = tuple[Terms, Final]
 _FID_PART = 1  # of the extractor's features: the 64
 
 
@@ -69,20 +70,23 @@ class Measured:
         moments = [Moments.of(np.concatenate([side[s] for s in styles])) for side in sides]
         return frechet_distance(*moments)
 
-    def terms(self, mode: str, last: bool = False) -> Terms:
-        """In one of MODES; last: with FID of the last style alone."""
+    def terms(self, mode: str, fid: float) -> Terms:
+        """In one of MODES."""
         return Terms(
-            dino=self.mean("dino"), hist=self.mean(f"hist {mode}"),
-            fid=self.fid(self.styles[-1:] if last else self.styles), lpips=self.mean("lpips"),
-            clip_iqa=self.mean(f"clip_iqa {mode}"), clip_r=self.mean("clip_r"),
+            dino=self.mean("dino"), hist=self.mean(f"hist {mode}"), fid=fid,
+            lpips=self.mean("lpips"), clip_iqa=self.mean(f"clip_iqa {mode}"),
+            clip_r=self.mean("clip_r"),
         )  # fmt: skip
 
-    def scores(self) -> dict[str, tuple[Terms, Final]]:
-        """Terms and score of each mode, and of either copy of the official scorer."""
+    def scores(self, fid_last: float | None = None) -> dict[str, Score]:
+        """Terms and score of each mode, and of either copy of the official scorer. fid_last: of
+        the last style, if it is not that of these."""
+        pooled = self.fid(self.styles)
+        last = self.fid(self.styles[-1:]) if fid_last is None else fid_last
         found = {
-            "official, fid_pooled": self.terms("official"),
-            "official, fid_last": self.terms("official", last=True),
-            "corrected": self.terms("corrected"),
+            "official, fid_pooled": self.terms("official", pooled),
+            "official, fid_last": self.terms("official", last),
+            "corrected": self.terms("corrected", pooled),
         }
         return {name: (terms, final(terms)) for name, terms in found.items()}
 
@@ -178,12 +182,15 @@ def _pixels(path: Path) -> np.ndarray:
     return decode_rgb(path.read_bytes())
 
 
-def as_rows(scores: Mapping[str, tuple[Terms, Final]]) -> list[list[Any]]:
-    """A row for each term and part of the score, a column for each mode."""
+def as_rows(
+    scores: Mapping[str, Score], intervals: Mapping[str, tuple[float, float]]
+) -> list[list[Any]]:
+    """A row for each term and part of the score and its interval, a column for each mode."""
     names = list(asdict(next(iter(scores.values()))[0]))
     rows: list[list[Any]] = [
         [name, *(f"{asdict(terms)[name]:.6f}" for terms, _ in scores.values())] for name in names
     ]
     for part in ("style", "text", "quality", "score"):
         rows.append([part, *(f"{getattr(one, part):.6f}" for _, one in scores.values())])
+    rows.append(["95%", *("{:.4f} … {:.4f}".format(*intervals[name]) for name in scores)])
     return rows

@@ -8,7 +8,6 @@ The formula stands in eval/competition.py, how the terms are measured in eval/co
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from toolkit.core import command
 from toolkit.core.errors import UserError
@@ -94,7 +93,8 @@ def _measured(
     folder: Path, references: Path, held_out: Path | None, words: Path | None,
     weights: tuple[str, ...], device: str, manifests: Path,
 ) -> str:  # fmt: skip
-    from eval.competition_terms import Judge, as_rows
+    from eval.competition_interval import intervals
+    from eval.competition_terms import Judge, Measured, as_rows
     from eval.copies import nearest
     from eval.feature_store import FeatureStore
     from eval.features.api import Extractors
@@ -108,19 +108,20 @@ def _measured(
     judge = Judge(extractors, words_of(words or NOUNS), store)
     lines: list[str] = []
 
-    def tell(title: str, scores: Any) -> None:
-        rows = as_rows(scores)
+    def tell(title: str, seen: Measured) -> None:
+        scores = seen.scores()
+        rows = as_rows(scores, intervals(seen))
         print(title)
         show(["term", *scores], rows)
         lines.extend([title, *("\t".join(map(str, row)) for row in (["term", *scores], *rows))])
 
     measured = judge.measure(generated, wanted)
     count = sum(map(len, generated.values()))
-    tell(f"{count} pictures of {len(generated)} styles", measured.scores())
+    tell(f"{count} pictures of {len(generated)} styles", measured)
     if held_out is not None:
         others = _styles(held_out, "--held_out")
         _check(generated, others, held_out)
-        tell("against held-out references", judge.measure(generated, others).scores())
+        tell("against held-out references", judge.measure(generated, others))
     copies = [
         f"copy: {style}/{one.picture} of {one.training}, cosine {one.cosine:.3f}, {one.bits} bits"
         for style, files in generated.items()

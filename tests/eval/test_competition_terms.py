@@ -79,9 +79,9 @@ def test_fid_equals_torchmetrics_over_64_features(
     fid.update(as_tensor([p for s in styles for p in ref[s]]), real=True)
     fid.update(as_tensor([p for s in styles for p in gen[s]]), real=False)
     expected = float(fid.compute())
-    found = measured.terms("official", last=which == "last").fid
-    assert found == pytest.approx(expected, rel=1e-3)
-    assert measured.terms("corrected").fid == measured.fid(styles if which == "pooled" else gen)
+    scores = measured.scores()
+    assert scores[f"official, fid_{which}"][0].fid == pytest.approx(expected, rel=1e-3)
+    assert scores["corrected"][0].fid == measured.fid(list(gen))
 
 
 def test_lpips_is_the_mean_over_all_pairs_of_a_style(
@@ -107,15 +107,17 @@ def test_lpips_is_the_mean_over_all_pairs_of_a_style(
                 sides.append(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1)
             pairs = [float(package(a[None], b[None])) for a in sides[0] for b in sides[1]]
             means.append(np.mean(pairs))
-    assert measured.terms("official").lpips == pytest.approx(np.mean(means), abs=1e-6)
+    assert measured.terms("official", 0.0).lpips == pytest.approx(np.mean(means), abs=1e-6)
 
 
 def test_styles_count_alike_however_many_pictures_they_have(measured: Measured) -> None:
     """DINO, histograms and quality are means of means; retrieval is over all pictures."""
     dino = [measured.rows[style][:, 0] for style in ("00", "01")]
-    assert measured.terms("official").dino == pytest.approx((dino[0].mean() + dino[1].mean()) / 2)
+    assert measured.terms("official", 0.0).dino == pytest.approx(
+        (dino[0].mean() + dino[1].mean()) / 2
+    )
     found = np.concatenate([measured.rows[style][:, 2] for style in ("00", "01")])
-    assert measured.terms("official").clip_r == pytest.approx(found.mean())
+    assert measured.terms("official", 0.0).clip_r == pytest.approx(found.mean())
     assert set(found) <= {0.0, 1.0}
 
 
@@ -136,8 +138,8 @@ def test_official_does_not_see_blue_and_corrected_does(judge: Judge, tmp_path: P
     assert correlation(rgb_histogram(blue, True), rgb_histogram(own, True)) == pytest.approx(1)
     assert correlation(rgb_histogram(blue, False), rgb_histogram(own, False)) < 0.9
     turned, same = (judge.measure(files_of(tmp_path / d), references) for d in ("gen", "own"))
-    lost = same.terms("corrected").hist - turned.terms("corrected").hist
-    official = same.terms("official").hist - turned.terms("official").hist
+    lost = same.terms("corrected", 0.0).hist - turned.terms("corrected", 0.0).hist
+    official = same.terms("official", 0.0).hist - turned.terms("official", 0.0).hist
     assert lost > 2 * official
 
 
