@@ -152,15 +152,14 @@ def _scores(root: Path, name: str, made: list[str]) -> dict[str, Any]:
 
 def _sheet(root: Path, datasets: list[str], count: int = 12) -> None:
     """Content, style, target and each dataset's picture, one pair a row: FOLDER/sheet.png."""
-    from eval.evalset import EvalSet
+    from bench.style_scores import Outputs
 
     layout = Layout(root / "shards", root / "manifests")
-    sets = [EvalSet(layout, dataset) for dataset in datasets]
-    size = sets[0].output(sets[0].items[0]).shape[0]
+    sets = [Outputs(layout, dataset) for dataset in datasets]
     rows = []
     for number in range(0, len(sets[0].items), max(1, len(sets[0].items) // count)):
         item = sets[0].items[number]
-        row = [sets[0].reference(item, role, size) for role in ("content", "style", "target")]
+        row = [sets[0].reference(item, role) for role in ("content", "style", "target")]
         rows.append(np.concatenate([*row, *(s.output(s.items[number]) for s in sets)], axis=1))
     sheet = Image.fromarray(np.concatenate(rows[:count]))
     sheet.resize((2 * sheet.width, 2 * sheet.height), Image.Resampling.LANCZOS).save(

@@ -15,8 +15,10 @@ from typing import Any
 
 import fire
 import numpy as np
-from eval.evalset import EvalSet
 
+from eval.feature_store import FeatureStore
+from eval.looking import Looker, View
+from eval.roster import Item, Roster
 from eval.statistics import shuffled
 from toolkit.measures.edges import edge_correlation, two_scale_edge_similarity
 from toolkit.measures.histograms import colour_statistics
@@ -82,16 +84,14 @@ def scores(dataset: str, layout: Layout) -> dict[str, Any]:
     """Of pictures: mean difference from the teacher's target (0 to 255); edges shared
     with the content; distance of colour statistics from the style picture, and from another one;
     and leakage: how much more of the edges of its own style picture than of another's."""
-    outputs = EvalSet(layout, dataset)
-    contents = [item.references["content"][1] for item in outputs.items]
-    styles = [item.references["style"][1] for item in outputs.items]
-    other = shuffled(styles)
-    size = outputs.output(outputs.items[0]).shape[0]
-    references = [outputs.reference(item, "style", size) for item in outputs.items]
+    outputs = Outputs(layout, dataset)
+    contents = [item.cluster("content") for item in outputs.items]
+    other = shuffled([item.cluster("style") for item in outputs.items])
+    references = [outputs.reference(item, "style") for item in outputs.items]
     columns: dict[str, list[float]] = {}
     for number, item in enumerate(outputs.items):
         made = outputs.output(item)
-        content, target = (outputs.reference(item, r, size) for r in ("content", "target"))
+        content, target = (outputs.reference(item, r) for r in ("content", "target"))
         own, another = references[number], references[other[number]]
         for column, value in {
             "target_difference": np.abs(made.astype(float) - target).mean(),
@@ -105,6 +105,22 @@ def scores(dataset: str, layout: Layout) -> dict[str, Any]:
         }.items():
             columns.setdefault(column, []).append(float(value))
     return {name: estimate(np.array(values), contents) for name, values in columns.items()}
+
+
+class Outputs:
+    """The pictures of a dataset, and what each was made from in its size: uint8 [H,W,3]."""
+
+    def __init__(self, layout: Layout, dataset: str):
+        self.items = list(Roster(layout, dataset).items())
+        self._looker = Looker(layout, FeatureStore())
+
+    def output(self, item: Item) -> np.ndarray:
+        """The picture itself."""
+        return self._looker.pixels(View(item.picture))
+
+    def reference(self, item: Item, role: str) -> np.ndarray:
+        """What it is linked to by a role."""
+        return self._looker.pixels(View(item.refs[role][0], (item.width, item.height)))
 
 
 def estimate(values: np.ndarray, groups: Sequence[str]) -> list[float]:

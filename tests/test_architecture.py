@@ -1,6 +1,8 @@
 """The rules of the house: who may import whom, nothing happens at import, files stay readable."""
 
 import ast
+import importlib
+import importlib.util
 import json
 import re
 import subprocess
@@ -235,3 +237,18 @@ def test_no_registry_hosts_and_no_vague_names() -> None:
         path = ROOT / name
         if path.suffix in (".py", ".md", ".toml", ".lock", "") and path.is_file():
             assert not hosts.search(path.read_text("utf-8", errors="ignore")), name
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "bench").glob("*.py")), ids=lambda path: path.stem)
+def test_what_benchmarks_import_of_the_project_is_there(path: Path) -> None:
+    """Hours may pass before one of them comes to an import inside a function."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            top = node.module.partition(".")[0]
+            if top not in (*PACKAGES, "bench"):
+                continue
+            module = importlib.import_module(node.module)
+            for name in node.names:
+                whole = f"{node.module}.{name.name}"
+                there = hasattr(module, name.name) or importlib.util.find_spec(whole)
+                assert there, f"{path.name}: {whole}"
