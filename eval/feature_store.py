@@ -27,13 +27,18 @@ _TABLES = (
     "data BLOB, PRIMARY KEY(extractor, picture, part))",
     "CREATE TABLE IF NOT EXISTS scores(metric TEXT, picture TEXT, reference TEXT, value REAL, "
     "PRIMARY KEY(metric, picture, reference)) WITHOUT ROWID",
-    "CREATE TEMP TABLE members(number INT, picture TEXT)",
-    "CREATE INDEX temp.by_hash ON members(number, picture)",
+    "CREATE TEMP TABLE named(picture TEXT)",
+    "CREATE TEMP TABLE members(number INT, place INT, picture TEXT, PRIMARY KEY(number, place)) "
+    "WITHOUT ROWID",
+)
+_ARRANGE = (
+    "INSERT INTO temp.members SELECT ?, row_number() OVER (ORDER BY picture) - 1, picture "
+    "FROM temp.named"
 )
 _MEMBERS = (
     "SELECT f.data FROM temp.members AS m CROSS JOIN features AS f ON f.extractor = ? "
-    "AND f.picture = m.picture AND f.part = ? WHERE m.number = ? "
-    "ORDER BY m.picture LIMIT ? OFFSET ?"
+    "AND f.picture = m.picture AND f.part = ? WHERE m.number = ? AND m.place >= ? AND m.place < ? "
+    "ORDER BY m.place"
 )
 
 
@@ -98,14 +103,14 @@ class FeatureStore:
             self.flush()
             self._sets += 1
             number = self._sets
-            rows = ((number, picture) for picture in pictures)
-            self._con.executemany("INSERT INTO temp.members VALUES (?, ?)", rows)
-            sql = "SELECT count(*) FROM temp.members WHERE number = ?"
-            count = self._con.execute(sql, (number,)).fetchone()[0]
+            rows = ((picture,) for picture in pictures)
+            self._con.execute("DELETE FROM temp.named")
+            self._con.executemany("INSERT INTO temp.named VALUES (?)", rows)
+            count = self._con.execute(_ARRANGE, (number,)).rowcount
 
-        def some(start: int, length: int) -> list[bytes]:
+        def some(start: int, stop: int) -> list[bytes]:
             with self._lock:
-                found = self._con.execute(_MEMBERS, (extractor, part, number, length, start))
+                found = self._con.execute(_MEMBERS, (extractor, part, number, start, stop))
                 return [data for (data,) in found]
 
         return StoredSet(some, count)
@@ -161,7 +166,7 @@ class StoredSet:
 
     def slice(self, start: int, stop: int) -> np.ndarray:
         """float32 [stop − start,dim]."""
-        found = [np.frombuffer(data, "<f4") for data in self._rows(start, stop - start)]
+        found = [np.frombuffer(data, "<f4") for data in self._rows(start, stop)]
         if len(found) != stop - start:
             raise LookupError(f"{stop - start - len(found)} features are not in the store")
         return np.stack(found)

@@ -9,7 +9,7 @@ import numpy as np
 
 from eval.features.api import CannotLook, Extractor, Features
 from eval.features.preprocess import as_unit
-from eval.features.weights import fill, state_of, torch_file
+from eval.features.weights import fill, placed, state_of, torch_file
 
 FILE = "art_inception.pth"
 COMMAND = (
@@ -31,7 +31,7 @@ def open_extractor(weights: str | None, device: str) -> Extractor:
     network = Inception3(aux_logits=False, transform_input=False, init_weights=False)
     network = fill(network, state_of(path), path, _HEADS)
     network.fc = torch.nn.Identity()
-    network = network.to(device)
+    network = placed(network, device)
 
     @torch.no_grad()
     def features(pixels: np.ndarray) -> Features:

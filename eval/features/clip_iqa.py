@@ -12,6 +12,7 @@ import numpy as np
 
 from eval.features.api import CannotLook, Extractor, Features, MissingWeights
 from eval.features.preprocess import CLIP_MEAN, CLIP_STD, as_batch
+from eval.features.weights import placed
 from toolkit.core.errors import UserError, one_line
 
 FOLDER = Path("~/.cache/clip")  # where the package keeps them
@@ -44,7 +45,7 @@ def load(weights: str | None, device: str) -> tuple[Any, Any]:
 
     try:
         tensors = torch.jit.load(folder / NETWORK, map_location="cpu").state_dict()
-        network = build_model(tensors).float().to(device)
+        network = placed(build_model(tensors).float(), device)
     except (RuntimeError, LookupError, AssertionError) as error:
         raise UserError(f"{folder / NETWORK} is no CLIP: {one_line(error)[:120]}") from None
     tokens = torch.load(folder / TOKENS, map_location=device, weights_only=True)

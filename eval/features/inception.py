@@ -11,7 +11,7 @@ import numpy as np
 
 from eval.features.api import Extractor, Features
 from eval.features.preprocess import as_batch
-from eval.features.weights import state_of, torch_file
+from eval.features.weights import placed, state_of, torch_file
 from toolkit.core.errors import UserError, one_line
 
 FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -52,4 +52,4 @@ def load_network(path: Any, device: str) -> Any:
         network = FeatureExtractorInceptionV3("inception-v3-compat", list(LAYERS), str(path))
     except RuntimeError as error:
         raise UserError(f"{path} is no such Inception: {one_line(error)[:120]}") from None
-    return network.to(device)
+    return placed(network, device)

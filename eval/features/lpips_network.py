@@ -19,7 +19,7 @@ import numpy as np
 
 from eval.features.api import CannotLook, Extractor, Features
 from eval.features.preprocess import as_unit
-from eval.features.weights import state_of, torch_file
+from eval.features.weights import placed, state_of, torch_file
 from toolkit.core.errors import UserError
 
 _LEAST_PX = 35  # AlexNet's last pooling needs them
@@ -40,7 +40,7 @@ def open_lpips(
 
     from toolkit.encoders.loading import weights_hash
 
-    network = load_network(trunk, path).to(device)
+    network = placed(load_network(trunk, path), device)
     roots = [layer.model[-1].weight.clamp(min=0).sqrt() for layer in network.lins]
 
     @torch.no_grad()

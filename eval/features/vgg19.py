@@ -9,7 +9,7 @@ import numpy as np
 
 from eval.features.api import CannotLook, Extractor, Features
 from eval.features.preprocess import imagenet
-from eval.features.weights import fill, state_of, torch_file
+from eval.features.weights import fill, placed, state_of, torch_file
 
 FILE = "vgg19-dcbb9e9d.pth"
 COMMAND = "python -c \"import torchvision; torchvision.models.vgg19(weights='DEFAULT')\""
@@ -30,7 +30,8 @@ def open_extractor(weights: str | None, device: str) -> Extractor:
     layers = vgg.make_layers(vgg.cfgs["E"])[:30]
     kept = {f"{n}.{k}" for n, part in enumerate(layers) for k in part.state_dict()}
     found = {n.removeprefix("features."): t for n, t in state_of(path).items()}
-    layers = fill(layers, {n: t for n, t in found.items() if n in kept}, path).to(device)
+    layers = fill(layers, {n: t for n, t in found.items() if n in kept}, path)
+    layers = placed(layers, device)
 
     @torch.no_grad()
     def features(pixels: np.ndarray) -> Features:

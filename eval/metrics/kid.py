@@ -2,11 +2,13 @@
 
 Bińkowski et al. 2018 (arXiv 1801.01401). Pictures and references are compared in blocks that have
 nothing in common, whose mean is the value, unbiased as well, and whose spread gives the interval;
-features of two blocks are all that memory holds. Sets of up to a thousand are one block.
+features of two blocks are all that memory holds. Sets of up to a thousand are one block. A side
+that is too small to be parted so often is compared with each block as a whole; there is no interval
+then, for its own chance is in all of them.
 """
 
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from itertools import pairwise, repeat
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from eval.metrics.api import FeatureSet, SetMetric, SetScore, Tools
 
 BLOCK = 1000
 _FEW_BLOCKS = 5
+_LEAST = 20  # of the smaller side in a block: what is not compared is thrown away
 
 
 def distance(outputs: FeatureSet, references: FeatureSet, _: Mapping[str, float]) -> SetScore:
@@ -23,11 +26,16 @@ def distance(outputs: FeatureSet, references: FeatureSet, _: Mapping[str, float]
     if min(m, n) < 2:
         return SetScore(None, notes=(f"{m} pictures and {n} references are too few",))
     blocks = max(1, -(-max(m, n) // BLOCK))
-    while blocks > 1 and min(m, n) < 2 * blocks:
-        blocks -= 1  # the smaller side needs two in each
-    pairs = zip(_parts(outputs, blocks), _parts(references, blocks), strict=True)
-    found = np.array([kernel_distance(a, b) for a, b in pairs])
+    is_parted = blocks == 1 or min(m, n) >= _LEAST * blocks
+    sides = (
+        _parts(side, blocks) if is_parted or side.count == max(m, n) else _again(side, blocks)
+        for side in (outputs, references)
+    )
+    found = np.array([kernel_distance(a, b) for a, b in zip(*sides, strict=True)])
     value = float(found.mean())
+    if not is_parted:
+        note = f"{min(m, n)} beside {max(m, n)}: no interval"
+        return SetScore(value, expected=0.0, notes=(note,))
     if blocks < _FEW_BLOCKS:
         return SetScore(value, expected=0.0, notes=(f"{blocks} blocks: too few for an interval",))
     error = float(found.std(ddof=1) / blocks**0.5)
@@ -39,6 +47,11 @@ def _parts(features: FeatureSet, count: int) -> Iterator[np.ndarray]:
     ends = [features.count * i // count for i in range(count + 1)]
     for start, stop in pairwise(ends):
         yield features.slice(start, stop)
+
+
+def _again(features: FeatureSet, count: int) -> Iterator[np.ndarray]:
+    """All of them, `count` times."""
+    return repeat(features.slice(0, features.count), count)
 
 
 def open_metric(tools: Tools) -> SetMetric:
