@@ -136,3 +136,13 @@ def test_the_matrix_of_the_readme_is_one(tmp_path: Path) -> None:
     (block,) = re.findall(r"^```toml\n(# matrix.toml.*?)^```$", readme, re.M | re.S)
     matrix = read(tmp_path, block)
     assert (len(matrix.rows), matrix.seeds, matrix.config) == (16, (0, 1), "tiny")
+
+
+def test_the_matrix_of_the_adapter_has_a_row_for_each_of_its_presets() -> None:
+    folder = Path(__file__).resolve().parents[2] / "train" / "methods" / "style_adapter"
+    matrix = read_matrix(folder / "ablation.toml", None, resolved_flags)
+    rows = [resolved_flags("style_adapter", "3090", row.flags).fields for row in matrix.rows]
+    presets = ["3090", *(path.stem for path in (folder / "presets").glob("ablation-*.toml"))]
+    assert len(presets) == len(rows) == 10
+    for name in presets:
+        assert resolved_flags("style_adapter", name, {}).fields in rows, name
