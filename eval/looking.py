@@ -7,7 +7,7 @@ shape in the middle and resized to it, as a model saw it.
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Generic, TypeVar
@@ -15,8 +15,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from eval.feature_store import FeatureStore
-from eval.features.api import Extractor, Features
+from eval.features.api import Extractor, Features, checked
 from eval.roster import Picture
+from eval.together import TOGETHER, Together
 from toolkit.store.images import decode_rgb
 from toolkit.store.layout import Layout
 from toolkit.store.samples import read_member
@@ -44,7 +45,7 @@ class Looker:
     """
 
     def __init__(self, layout: Layout, store: FeatureStore):
-        self._layout, self.store = layout, store
+        self._layout, self.store, self._together = layout, store, Together()
         self._pixels = _Recent[str, np.ndarray](_PIXELS_BYTES, lambda pixels: pixels.nbytes)
         self._features = _Recent[tuple[str, str], Features](
             _FEATURES_BYTES, lambda parts: sum(part.nbytes for part in parts)
@@ -60,6 +61,20 @@ class Looker:
         CannotLook."""
         if self.store.features(extractor.fingerprint, view.name) is None:
             self.features(view, extractor)
+
+    def look_ahead(self, views: Sequence[View], extractor: Extractor) -> None:
+        """Looks at views together that were not looked at yet, where the extractor allows it."""
+        if extractor.several is None or not extractor.kept:
+            return
+        missing = [
+            view for view in views
+            if self.store.features(extractor.fingerprint, view.name) is None
+        ]  # fmt: skip
+        if len(missing) < TOGETHER or not self._together.allowed(extractor):
+            return
+        several = [checked(self.pixels(view)) for view in missing[:TOGETHER]]
+        for view, found in zip(missing, extractor.several(several), strict=False):
+            self.store.keep_features(extractor.fingerprint, view.name, found)
 
     def text(self, text: str, extractor: Extractor) -> Features:
         """Of a text, by an extractor that reads."""

@@ -13,7 +13,8 @@ import numpy as np
 from eval.features.api import CannotLook, Extractor
 from eval.looking import Looker, View, by_threads
 from eval.metrics.api import Metric, SetMetric
-from eval.roster import Item, Picture, Roster
+from eval.roster import Item, Roster
+from eval.together import TOGETHER
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Scorer:
         codes: dict[str, dict[str, int]] = {role: {} for role in (*clusters, "label")}
         labels = np.empty(count, np.int32)
         left_out: dict[str, Counter[str]] = {metric.name: Counter() for metric in self.metrics}
-        done = by_threads(self.score, islice(roster.items(), count))
-        for item, found, reasons in steps(done):
+        done = by_threads(self.score_some, _parts(islice(roster.items(), count)))
+        for item, found, reasons in steps(one for some in done for one in some):
             values[item.number] = found
             for name, reason in reasons.items():
                 left_out.setdefault(name, Counter())[reason] += 1
@@ -70,6 +71,12 @@ class Scorer:
             labels[item.number] = known.setdefault(item.style or "", len(known))
         names = tuple(metric.name for metric in self.metrics)
         return Scored(names, values, clusters, labels, tuple(codes["label"]), left_out)
+
+    def score_some(self, items: Sequence[Item]) -> list[tuple[Item, list[float], dict[str, str]]]:
+        """`score` of each."""
+        for extractor in {id(m.extractor): m.extractor for m in self.metrics}.values():
+            self.looker.look_ahead([View(item.picture) for item in items], extractor)
+        return [self.score(item) for item in items]
 
     def score(self, item: Item) -> tuple[Item, list[float], dict[str, str]]:
         """The scores of a picture, NaN where there is none, and why by name."""
@@ -91,11 +98,11 @@ class Scorer:
         found = {metric.extractor.fingerprint: metric.extractor for metric in self.sets}
         return list(found.values())
 
-    def of_item(self, metric: Metric, item: Item, picture: Picture | None = None) -> float:
-        """A picture's score, the mean over its references. picture: another one in its place, at
-        its size. Raises CannotLook, also where it has no reference."""
+    def of_item(self, metric: Metric, item: Item, other: View | None = None) -> float:
+        """A picture's score, the mean over its references. other: what is in its place. Raises
+        CannotLook, also where it has no reference."""
         size = (item.width, item.height)
-        view = View(item.picture) if picture is None else View(picture, size)
+        view = other or View(item.picture)
         if metric.reference == "nothing":
             return self._pair(metric, view, "", lambda: None)
         if metric.reference == "caption":
@@ -134,6 +141,13 @@ class Scorer:
             known = metric.score(seen, other())
             store.keep_score(metric.fingerprint, view.name, reference, known)
         return known
+
+
+def _parts(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """As many as may be looked at together."""
+    left = iter(items)
+    while part := list(islice(left, TOGETHER)):
+        yield part
 
 
 def looked_at(

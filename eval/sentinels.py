@@ -94,20 +94,20 @@ def _of(
     kind: str, scorer: Scorer, metric: Metric, item: Item, other: Item,
     of_style: dict[str, list[Picture]],
 ) -> float | None:  # fmt: skip
+    size = (item.width, item.height)
     try:
         if kind == "unchanged":
             contents = item.refs.get("content", ())
             if metric.reference in ("content", "nothing") or not contents:
                 return None
-            return scorer.of_item(metric, item, contents[0])
+            return scorer.of_item(metric, item, View(contents[0], size))
         if kind == "shuffled":
             return _shuffled(scorer, metric, item, other)
         if kind == "real" and metric.reference == "label":
             own_styles = item.refs.get("style", ())
-            return scorer.of_item(metric, item, own_styles[0]) if own_styles else None
+            return scorer.of_item(metric, item, View(own_styles[0], size)) if own_styles else None
         if metric.reference not in ("content", "style", "target"):
             return None
-        size = (item.width, item.height)
         reference = item.refs.get(metric.reference, (None,))[0]
         if reference is None:
             return None
@@ -130,7 +130,7 @@ def _shuffled(scorer: Scorer, metric: Metric, item: Item, other: Item) -> float 
         return None
     if metric.reference in ("caption", "label"):
         # the other one's text, beside this picture
-        return scorer.of_item(metric, other, item.picture)
+        return scorer.of_item(metric, other, View(item.picture))
     found: Sequence[Picture] = other.refs.get(metric.reference, ())
     if not found:
         return None

@@ -1,7 +1,8 @@
 """What an extractor is: a picture, or a text, to numbers that metrics compare.
 
-Each picture is looked at by itself, on one thread; several at once keep the cores busy
-(`eval/looking.py`). So neither the size of a batch nor the order of pictures can change a feature.
+Each picture is looked at by itself, on one thread; several threads keep the cores busy
+(`eval/looking.py`), and some networks look at several pictures together where that changes no bit
+(`eval/together.py`). So neither the size of a batch nor the order of pictures can change a feature.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import importlib
 import json
 import pkgutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,13 +40,15 @@ class Extractor:
 
     identity: all that decides the numbers, as JSON values: the network, the hash of its weights,
     and how pictures are resized. kept: whether features are small enough to be kept on disk.
-    picture: of uint8 [H,W,3], RGB. text: of a text, to be compared with those of pictures.
+    picture: of uint8 [H,W,3], RGB. text: of a text, to be compared with those of pictures. several:
+    of pictures, where that is faster than one after the other.
     """
 
     identity: Mapping[str, Any]
     kept: bool
     picture: Callable[[np.ndarray], Features]
     text: Callable[[str], Features] | None = None
+    several: Callable[[Sequence[np.ndarray]], list[Features]] | None = None
 
     @property
     def fingerprint(self) -> str:

@@ -3,6 +3,9 @@
 The shorter side resized to 224 pixels (bicubic), the central 224. Texts are cut at 77 tokens.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from eval.features.api import Extractor, Features
@@ -10,36 +13,52 @@ from eval.features.preprocess import as_batch, centre, shortest_side
 from eval.features.weights import local_folder
 from toolkit.encoders.loading import Pretrained
 
+_WIDE = 512  # other rounding shows at once in sums of so many products, seldom in short ones
 FILES = ("*.json", "*.txt", "model.safetensors")
 PRETRAINED = Pretrained("openai/clip-vit-base-patch32", "605 MB", FILES)
 
 
 def open_extractor(weights: str | None, device: str) -> Extractor:
     """Raises MissingWeights. weights: a folder or hub id with model, tokenizer and processor."""
-    return towers_of("clip", weights, PRETRAINED, device)
+    return towers_of("clip", weights, PRETRAINED, device, together=True)
 
 
-def towers_of(name: str, weights: str | None, default: Pretrained, device: str) -> Extractor:
-    """Both towers of a CLIP model."""
+def towers_of(
+    name: str, weights: str | None, default: Pretrained, device: str, together: bool = False
+) -> Extractor:
+    """Both towers of a CLIP model. together: whether it is so small that several pictures at once
+    are faster."""
     folder = local_folder(name, weights, default)
-    from toolkit.encoders.api import open_encoder
+    import torch
 
-    pictures = open_encoder("clip_image", folder, device, "fp32", ["embedding"])
-    texts = open_encoder("clip_text", folder, device, "fp32", ["embedding"])
-    side = pictures.size
+    from toolkit.encoders.clip_image import open_encoder
+    from toolkit.encoders.clip_text import open_tower
+    from toolkit.encoders.loading import weights_hash
+
+    pictures: Any = open_encoder(folder, device, "fp32")
+    tower, tokenizer, precision = open_tower(folder, device, "fp32")
+    side, length = pictures.size, tower.config.max_position_embeddings
+
+    def of_pictures(several: Sequence[np.ndarray]) -> list[Features]:
+        seen = [as_batch(centre(shortest_side(p, side), side), device) for p in several]
+        return [(_unit(one.cpu().numpy()),) for one in pictures.each(torch.cat(seen))]
 
     def of_picture(pixels: np.ndarray) -> Features:
-        seen = as_batch(centre(shortest_side(pixels, side), side), device)
-        return (_unit(pictures.encode(seen)["embedding"][0].cpu().numpy()),)
+        return of_pictures([pixels])[0]
 
+    @torch.no_grad()
     def of_text(text: str) -> Features:
-        return (_unit(texts.encode([text])["embedding"][0].cpu().numpy()),)
+        # without padding, which comes after all that the embedding depends on
+        tokens = tokenizer([text], truncation=True, max_length=length, return_tensors="pt")
+        found = tower(tokens.input_ids.to(device)).text_embeds[0]
+        return (_unit(found.float().cpu().numpy()),)
 
     identity = {
-        "picture": dict(pictures.identity), "text": dict(texts.identity), "side": side,
-        "filter": "Pillow bicubic",
+        "picture": dict(pictures.identity), "side": side, "filter": "Pillow bicubic",
+        "text": {"weights": weights_hash([tower]), "precision": precision, "length": length},
     }  # fmt: skip
-    return Extractor(identity, kept=True, picture=of_picture, text=of_text)
+    several = of_pictures if together and pictures.width >= _WIDE else None
+    return Extractor(identity, kept=True, picture=of_picture, text=of_text, several=several)
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

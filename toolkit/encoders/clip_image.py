@@ -36,6 +36,7 @@ class _Tower:
         self._model, self._outputs = model, outputs
         self._normalize = Normalize(processor, device, model.dtype)
         self.size, self.multiple = side_of(processor), model.config.patch_size
+        self.width = model.config.hidden_size
         self.identity = {
             "encoder": "clip_image", "weights": weights_hash([model]), "precision": precision,
             **self._normalize.identity,
@@ -52,3 +53,10 @@ class _Tower:
             "tokens": lambda: found.hidden_states[-2],
         }
         return {name: values[name]().float() for name in self._outputs}
+
+    @torch.no_grad()
+    def each(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Embeddings [N,D] of pictures [N,3,S,S] of the size that the model was trained with, each
+        projected by itself: a product of one row has other bits than one of several."""
+        pooled = self._model.vision_model(self._normalize(pixels)).pooler_output
+        return torch.cat([self._model.visual_projection(row[None]) for row in pooled]).float()

@@ -28,13 +28,18 @@ def open_encoder(
     weights: str | None, device: str, precision: Precision, outputs: Sequence[str] = OUTPUTS[:1]
 ) -> CaptionEncoder:
     """weights: also `…/text_encoder` of a pipeline, with its `tokenizer` beside it."""
+    return _Tower(*open_tower(weights, device, precision), device, outputs)
+
+
+def open_tower(weights: str | None, device: str, precision: Precision) -> tuple[Any, Any, str]:
+    """The model of transformers, its tokenizer, and the precision by its name."""
     from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
     name, dtype = dtype_of(precision, device)
     model = load_model(CLIPTextModelWithProjection.from_pretrained, weights, DEFAULT, dtype=dtype)
     place = beside(weights, "text_encoder", "tokenizer") if weights else None
     tokenizer = load(CLIPTokenizer.from_pretrained, place, DEFAULT)
-    return _Tower(ready(model, device, dtype), tokenizer, name, device, outputs)
+    return ready(model, device, dtype), tokenizer, name
 
 
 class _Tower:
