@@ -40,15 +40,18 @@ def test_without_a_way_to_look_together_there_is_nothing_to_try() -> None:
 
 
 def test_what_was_tried_holds_for_other_pictures(tmp_path: Path) -> None:
-    """A real CLIP, as wide as those that are looked at together: where the trial passes, pictures
+    """A real CLIP of ViT-B/32's width and patches: where the trial passes, pictures
     that it did not see are the same to the bit, whatever their company and place."""
-    folder = twin(tmp_path / "clip", 64)
+    folder = twin(tmp_path / "clip", 224)
     assert Extractors({"clip": str(folder)})["clip"].several is None  # too narrow to tell
     from transformers import CLIPModel
 
     torch.manual_seed(0)
     config = CLIPModel.from_pretrained(folder).config
-    config.vision_config.hidden_size, config.vision_config.num_attention_heads = 512, 8
+    sizes = {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072,
+             "num_hidden_layers": 2, "patch_size": 32}  # fmt: skip
+    for name, size in sizes.items():
+        setattr(config.vision_config, name, size)
     CLIPModel(config).save_pretrained(folder)
     clip = Extractors({"clip": str(folder)})["clip"]
     assert clip.several is not None
