@@ -29,9 +29,29 @@ def expected_distance(spread: np.ndarray, first: int, second: int) -> float:
     rng = np.random.Generator(np.random.Philox(key=key64("frechet", first, second)))
     found = []
     for _ in range(DRAWS):
-        a, b = (rng.standard_normal((n, len(scales))) * scales for n in (first, second))
-        found.append(distance_of_samples(a, b))
+        if first + second < 2 * len(scales):
+            a, b = (rng.standard_normal((n, len(scales))) * scales for n in (first, second))
+            found.append(distance_of_samples(a, b))
+        else:
+            found.append(frechet_distance(*(drawn(rng, n, scales) for n in (first, second))))
     return float(np.mean(found))
+
+
+def drawn(rng: np.random.Generator, count: int, scales: np.ndarray) -> Moments:
+    """Mean and scatter of `count` samples of a normal distribution with deviations `scales` [D].
+
+    Of more samples than features the scatter is drawn by itself, for it is Wishart's distribution
+    (Bartlett 1933: a triangle of normal numbers with roots of χ² on its diagonal), so that memory
+    does not grow with `count`.
+    """
+    dim = len(scales)
+    if count <= dim:
+        return Moments.of(rng.standard_normal((count, dim)) * scales)
+    triangle = np.tril(rng.standard_normal((dim, dim)), -1)
+    triangle[np.diag_indices(dim)] = np.sqrt(rng.chisquare(count - 1 - np.arange(dim)))
+    triangle *= scales[:, None]
+    mean = rng.standard_normal(dim) * scales / count**0.5
+    return Moments(count, mean, triangle @ triangle.T)
 
 
 def distance_of_samples(a: np.ndarray, b: np.ndarray) -> float:

@@ -5,7 +5,7 @@ import pytest
 
 from eval.frechet import frechet_distance
 from eval.moments import Moments
-from eval.small_samples import distance_of_samples, expected_distance, variances
+from eval.small_samples import distance_of_samples, drawn, expected_distance, variances
 
 
 @pytest.mark.parametrize(("m", "n"), [(5, 9), (30, 12), (40, 70)])
@@ -35,9 +35,23 @@ def test_the_expectation_is_that_of_real_samples_of_one_distribution() -> None:
     def sample(count: int) -> np.ndarray:
         return (rng.normal(0, 1, (count, 64)) * spread**0.5) @ turn + 5
 
-    for m, n in ((25, 10), (100, 100)):
+    for m, n in ((25, 10), (100, 100), (600, 10), (66, 300)):
         seen = np.mean([distance_of_samples(sample(m), sample(n)) for _ in range(40)])
         assert expected_distance(spread, m, n) == pytest.approx(seen, rel=0.15)
+
+
+def test_moments_are_drawn_as_samples_would_have_them() -> None:
+    """Entries of the scatter: means and deviations of Wishart's distribution, and of the mean."""
+    rng = np.random.default_rng(3)
+    scales, count = np.array([0.5, 1.0, 2.0]), 9
+    found = [drawn(rng, count, scales) for _ in range(6000)]
+    scatters = np.stack([one.scatter for one in found]) / (count - 1)
+    expected = np.diag(scales**2)
+    np.testing.assert_allclose(scatters.mean(0), expected, atol=0.06)
+    spread = np.sqrt((np.outer(scales, scales) ** 2 + expected**2) / (count - 1))
+    np.testing.assert_allclose(scatters.std(0), spread, rtol=0.05)
+    means = np.stack([one.mean for one in found])
+    np.testing.assert_allclose(means.std(0), scales / count**0.5, rtol=0.05)
 
 
 def test_the_expectation_falls_with_the_number_of_pictures() -> None:
