@@ -119,6 +119,7 @@ def _result(
             "state": state, "cost": _cost(own, whole),
             "dataset": whole[0]["dataset"] if whole else "",
             "references": whole[0]["references"] if whole else "",
+            "label": whole[0].get("label") if whole else {},
         })  # fmt: skip
     metrics, notes = (
         shared_metrics([one for several in summaries.values() for one in several])

@@ -158,14 +158,11 @@ def _content_style(result: Mapping[str, Any]) -> str:
 
 def _pictures(result: Mapping[str, Any], layout: Layout, count: int) -> str:
     """The same pairs by every row, of its first seed."""
-    shown = [
-        (
-            row["name"],
-            Shown(Roster(layout, row["dataset"], pool_of(layout, row["references"])), layout),
-        )
-        for row in result["rows"]
-        if row["dataset"]
-    ]
+    shown = []
+    for row in result["rows"]:
+        if row["dataset"]:
+            pool = pool_of(layout, row["references"], row["label"])
+            shown.append((row["name"], Shown(Roster(layout, row["dataset"], pool), layout)))
     if not shown:
         return "<p>no row has pictures yet</p>"
     first = shown[0][1]

@@ -35,10 +35,15 @@ def opened_run(run: Path) -> Subject:
     split = in_split(data.split)
     tasks = [(dataset_of(first, data.main), f"({data.where}) and ({split})")]
     tasks += [(dataset_of(name, data.main), split) for name in rest]
-    held_out = ""
+    held_out, label = "", {}
     if "style" not in needs_of(settings).inputs:
         names = ", ".join(f"'{dataset}'" for dataset, _ in tasks)
         held_out = f"dataset in ({names}) and split = '{data.val_split}'"
+        # a label is the task's name where samples have no style, or where the method wants it so
+        label = {
+            "tasks": {dataset_of(name, data.main): name for name in (first, *rest)},
+            "always": getattr(settings.method_config, "labels", "style") == "task",
+        }
     cost = folder.path / "stylize.json"
     return Subject(
         name=folder.path.name,
@@ -47,6 +52,7 @@ def opened_run(run: Path) -> Subject:
         scores=folder.scores,
         cost=json.loads(cost.read_text("utf-8")) if cost.is_file() else {},
         references=held_out,
+        label=label,
         trained_on=tasks,
         split=data.split,
         log=read_log(folder.log) if folder.log.is_file() else [],

@@ -55,7 +55,9 @@ def main(
         subject = Subject(name, "", name, runs / name / "scores")
         again = "--folder=DIR"
     summary = _summary(subject, layout, again)
-    roster = Roster(layout, subject.dataset, pool_of(layout, summary["references"]))
+    roster = Roster(
+        layout, subject.dataset, pool_of(layout, summary["references"], summary.get("label"))
+    )
     path = out or subject.scores.parent / "report.html"
     title = f"{'Run' if run else 'Pictures'} {subject.name}"
     parts = sections(summary, subject, roster, layout, pictures)

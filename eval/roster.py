@@ -27,10 +27,14 @@ _TABLES = (
     "size INT, sha256 TEXT, phash INT, style TEXT, UNIQUE(dataset, key))",
     "CREATE TABLE items(number INTEGER PRIMARY KEY, shard TEXT, picture INT, width INT, "
     "height INT, caption TEXT, style TEXT, split TEXT, links TEXT)",
-    "CREATE TABLE wanted(dataset TEXT, key TEXT, in_pool INT, PRIMARY KEY(dataset, key)) "
+    "CREATE TABLE wanted(dataset TEXT, key TEXT, label TEXT, PRIMARY KEY(dataset, key)) "
     "WITHOUT ROWID",
 )
 _PICTURE = "dataset, key, shard, start, size, sha256, phash, style"
+_OF_POOL = (
+    "SELECT dataset, key, shard, start, size, sha256, phash, label FROM pictures "
+    "NATURAL JOIN wanted WHERE label = ?"
+)
 
 
 @dataclass(frozen=True)
@@ -77,14 +81,14 @@ class Roster:
     Args:
         layout: where the data lie.
         dataset: of the generated pictures.
-        pool: (dataset, key) of pictures that stand for their styles, for outputs which name a style
+        pool: (dataset, key, style) of pictures that stand for a style, for outputs which name it
             and are linked to no picture of it.
 
     counts: pictures that cannot be scored, and links that lead nowhere, by reason. Raises UserError
     for a dataset without a usable picture.
     """
 
-    def __init__(self, layout: Layout, dataset: str, pool: Iterable[tuple[str, str]] = ()):
+    def __init__(self, layout: Layout, dataset: str, pool: Iterable[tuple[str, str, str]] = ()):
         self.layout, self.dataset = layout, dataset
         self.counts: Counter[str] = Counter()
         self._con = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -94,7 +98,7 @@ class Roster:
         self._read_items()
         if not len(self):
             raise UserError(f"the dataset {dataset} holds no picture to score")
-        self._want(pool, in_pool=True)
+        self._want(pool)
         self._read_references()
         self._pools: dict[str, tuple[Picture, ...]] = {}
 
@@ -131,10 +135,7 @@ class Roster:
         if style is None:
             return ()
         if style not in self._pools:
-            rows = self._con.execute(
-                f"SELECT {_PICTURE} FROM pictures NATURAL JOIN wanted WHERE in_pool AND style = ?",
-                (style,),
-            )
+            rows = self._con.execute(_OF_POOL, (style,))
             found = sorted((Picture(*row) for row in rows), key=lambda p: key64("pool", p.key))
             self._pools[style] = tuple(found[:COMPARED])
         return self._pools[style]
@@ -156,10 +157,7 @@ class Roster:
                     yield picture
 
     def _whole_pool(self, style: str | None) -> list[Picture]:
-        rows = self._con.execute(
-            f"SELECT {_PICTURE} FROM pictures NATURAL JOIN wanted WHERE in_pool AND style = ?",
-            (style,),
-        )
+        rows = self._con.execute(_OF_POOL, (style,))
         return [Picture(*row) for row in rows.fetchall()]
 
     def _one(self, sql: str, *values: Any) -> Any:
@@ -183,11 +181,11 @@ class Roster:
         own = self._con.execute(f"SELECT {_PICTURE} FROM pictures WHERE id = ?", (picture,))
         return Item(number, Picture(*own.fetchone()), width, height, caption, style, split, refs)
 
-    def _want(self, pictures: Iterable[tuple[str, str]], in_pool: bool = False) -> None:
+    def _want(self, pictures: Iterable[tuple[str, str, str | None]]) -> None:
         self._con.executemany(
             "INSERT INTO wanted VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET "
-            "in_pool = max(in_pool, excluded.in_pool)",
-            ((*picture, in_pool) for picture in pictures),
+            "label = coalesce(excluded.label, label)",
+            pictures,
         )
 
     def _read_items(self) -> None:
@@ -198,7 +196,7 @@ class Roster:
                     self.counts[f"{row['status']}: {row['cause'] or 'no cause'}"] += 1
                     continue
                 links = [(ln["role"], ln["dataset"], ln["key"]) for ln in row["links"] or ()]
-                self._want((dataset, key) for _, dataset, key in links)
+                self._want((dataset, key, None) for _, dataset, key in links)
                 picture = self._add(self.dataset, path.stem, row)
                 if picture is None:
                     self.counts["no picture"] += 1
@@ -245,9 +243,19 @@ class Roster:
         return bool(self._one(sql, dataset, key))
 
 
-def pool_of(layout: Layout, references: str) -> list[tuple[str, str]]:
-    """Dataset and key of the pictures that an SQL condition names to stand for their styles; none
-    where it is empty. Raises UserError."""
+def pool_of(
+    layout: Layout, references: str, label: Mapping[str, Any] | None = None
+) -> list[tuple[str, str, str]]:
+    """Pictures that stand for a style: dataset, key, and which style.
+
+    Args:
+        layout: where they lie.
+        references: SQL condition on them; none where it is empty.
+        label: what a picture stands for where that is not its style: `tasks`, by dataset, for
+            those without a style, or for all with `always`.
+
+    Raises UserError.
+    """
     if not references:
         return []
     from toolkit.store.catalog import Catalog, without_rehearsals
@@ -255,7 +263,12 @@ def pool_of(layout: Layout, references: str) -> list[tuple[str, str]]:
     catalog = Catalog(layout, without_rehearsals(layout))
     condition = catalog.condition(references)
     rows = catalog.rows(
-        "SELECT dataset, key FROM samples WHERE status = 'ok' AND style IS NOT NULL "
-        f"AND ({condition}\n) ORDER BY dataset, key"
+        f"SELECT dataset, key, style FROM samples WHERE status = 'ok' AND ({condition}\n) "
+        "ORDER BY dataset, key"
     )
-    return [(dataset, key) for dataset, key in rows]
+    tasks: Mapping[str, str] = (label or {}).get("tasks", {})
+    always = bool((label or {}).get("always"))
+    found = (
+        (ds, key, tasks.get(ds) if always else style or tasks.get(ds)) for ds, key, style in rows
+    )
+    return [(dataset, key, name) for dataset, key, name in found if name]

@@ -92,7 +92,7 @@ def main(
     opened = open_metrics(metrics, tools)
     subject = _subject(run, folder, contents, styles, name, runs, layout)
     chosen = references or subject.references
-    roster = Roster(layout, subject.dataset, pool_of(layout, chosen))
+    roster = Roster(layout, subject.dataset, pool_of(layout, chosen, subject.label))
     tasks = [("", trained_on)] if trained_on else subject.trained_on
     leaks = find_leaks(layout, roster, tasks)
     if strict and leaks.any:
@@ -117,6 +117,7 @@ def main(
         "not_scored": dict(roster.counts),
         "splits": splits,
         "references": chosen,
+        "label": subject.label,
         "trained_on": subject.split,
         "cost": subject.cost,
         "leaks": {**asdict(leaks), "text": str(leaks)},

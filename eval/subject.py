@@ -11,8 +11,9 @@ class Subject:
 
     name: of the results. method: of the run, "" for pictures of a folder. dataset: of the pictures.
     scores: folder of the results. cost: of making the pictures, empty if unknown. references: SQL
-    of pictures that stand for their styles. trained_on: dataset and condition of each task; None if
-    unknown. split: what was trained on, "" if unknown. log, config: of the training.
+    of pictures that stand for styles; label: for which, see `eval.roster.pool_of`. trained_on:
+    dataset and condition of each task; None if unknown. split: what was trained on, "" if unknown.
+    log, config: of the training.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Subject:
     scores: Path
     cost: dict[str, Any] = field(default_factory=dict)
     references: str = ""
+    label: dict[str, Any] = field(default_factory=dict)
     trained_on: list[tuple[str, str]] | None = None
     split: str = ""
     log: list[dict[str, Any]] = field(default_factory=list)

@@ -4,6 +4,7 @@ evaluations there were; links, leaks and what cannot be scored."""
 import csv
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -334,3 +335,36 @@ def test_a_picture_may_be_a_content_and_stand_for_its_style(work: Path) -> None:
     item = next(i for i in roster.items() if i.style == "Fauvism")
     assert len(item.refs["style"]) == 3
     assert len(item.refs["content"]) == 1
+
+
+def test_what_a_picture_stands_for_may_be_its_task(work: Path) -> None:
+    """As a method has it whose labels are tasks, or whose samples have no style."""
+    from eval.roster import Roster, pool_of
+    from toolkit.packing.dataset import pack
+    from toolkit.sources.folder import open_source
+    from toolkit.store.layout import Layout
+
+    layout = Layout()
+    for n in range(3):
+        save(work / "plain" / f"p{n}.png", picture(200 + n, 64))
+    pack(open_source(work / "styles"), "styles", layout, 100)
+    pack(open_source(work / "plain"), "plain", layout, 100)
+    wanted = "dataset in ('styles', 'plain')"
+    tasks = {"styles": "paintings", "plain": "plain ones"}
+
+    def counted(label: dict[str, Any] | None) -> dict[str, int]:
+        return dict(Counter(style for _, _, style in pool_of(layout, wanted, label)))
+
+    assert counted(None) == {"Cubism": 2, "Fauvism": 3}
+    by_style = {"tasks": tasks, "always": False}
+    assert counted(by_style) == {"Cubism": 2, "Fauvism": 3, "plain ones": 3}
+    assert counted({"tasks": tasks, "always": True}) == {"paintings": 5, "plain ones": 3}
+    for name in ("a", "b"):
+        save(work / "made" / "paintings" / f"{name}.png", picture(9, 64))
+    from eval.folder import subject_of_folder
+
+    subject_of_folder(work / "made", "", "", None, Path("runs"), layout)
+    roster = Roster(layout, "made", pool_of(layout, wanted, {"tasks": tasks, "always": True}))
+    assert {p.dataset for p in roster.pool("paintings")} == {"styles"}
+    assert len(list(roster.all_references("style"))) == 5
+    assert {p.style for p in roster.pool("paintings")} == {"paintings"}
