@@ -1,6 +1,11 @@
 """The evaluator's commands, each in a process of its own, on pictures that no run made."""
 
 import json
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +80,48 @@ def test_a_probe_is_trained_and_a_competition_judged(work: Path, run_command: An
     assert done.returncode == 0, done.stderr
     assert "official, fid_last" in done.stdout
     assert (work / "score.txt").read_text().count("\n") > 10
+
+
+@pytest.mark.slow
+def test_killed_it_goes_on_and_ends_with_the_same_numbers(tmp_path: Path, run_command: Any) -> None:
+    """Three kills while Inception looks; what was looked at is not looked at again."""
+    for n in range(60):
+        save(tmp_path / "styles" / "Cubism" / f"s{n % 6}.png", picture(500 + n % 6))
+        save(tmp_path / "out" / f"c{n:02}_s{n % 6}.png", picture(n))
+        save(tmp_path / "contents" / f"c{n:02}.png", picture(900 + n))
+    weights = EXTRACTORS["inception"](tmp_path / "weights")
+    words = ["--folder=out", "--contents=contents", "--styles=styles", "--metrics=fid,kid",
+             f"--weights=inception:{weights}"]  # fmt: skip
+    store = tmp_path / "manifests" / ".features" / "features.sqlite"
+    seen = [0]
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "eval.run", *words], cwd=tmp_path, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert process.stderr is not None
+        while (there := looked_at(store)) <= seen[-1]:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.kill()
+        process.communicate()
+        seen.append(there)
+    assert seen == sorted(set(seen))
+    done = run_command("eval.run", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "runs" / "out" / "scores" / "summary.json").read_text())
+    store.unlink()
+    assert run_command("eval.run", *words, cwd=tmp_path).returncode == 0
+    straight = json.loads((tmp_path / "runs" / "out" / "scores" / "summary.json").read_text())
+    assert found == straight
+
+
+def looked_at(store: Path) -> int:
+    """Pictures whose features are written."""
+    if not store.exists():
+        return 0
+    try:
+        with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as con:
+            return int(con.execute("SELECT count(*) FROM features").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
