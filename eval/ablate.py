@@ -126,6 +126,7 @@ def _result(
         if summaries
         else ([], [])
     )
+    notes += _missing([one for several in summaries.values() for one in several])
     if len(plan.seeds) == 1:
         notes.append("one seed: how much another training of a row would differ was not measured")
     baseline = plan.rows[0].name
@@ -142,6 +143,15 @@ def _result(
         "name": plan.name, "method": plan.method, "config": plan.config, "seeds": list(plan.seeds),
         "rows": rows, "entries": [entry.as_json() for entry in entries], "notes": notes,
     }  # fmt: skip
+
+
+def _missing(summaries: Sequence[dict[str, Any]]) -> list[str]:
+    """A line for each metric whose weights are missing, with the command that gets them."""
+    found = {gap["name"]: gap for summary in summaries for gap in summary["missing"]}
+    return [
+        f"{name}: missing, {gap['what']}; get it with: {gap['command']}"
+        for name, gap in sorted(found.items())
+    ]
 
 
 def _alike(entries: Sequence[Any]) -> list[str]:
