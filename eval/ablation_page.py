@@ -169,13 +169,13 @@ def _pictures(result: Mapping[str, Any], layout: Layout, count: int) -> str:
     chosen = spread(list(lightly(first.roster)), count)
     found = [(name, one, _same(one.roster, chosen)) for name, one in shown]
     text = ""
-    for number, item in enumerate(chosen, 1):
+    for place, item in enumerate(chosen, 1):
         figures = [
             one.picture(others[_pair(item)], name)
             for name, one, others in found
             if _pair(item) in others
         ]
-        text += f"<h3>Pair {number}</h3>" + in_a_row([*first.references(item), *figures])
+        text += f"<h3>Pair {place}</h3>" + in_a_row([*first.references(item), *figures])
     return text
 
 
