@@ -7,6 +7,7 @@ The matrix is a TOML file: a baseline and what is varied, see eval/matrix.py and
 """
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,8 +42,8 @@ def main(
     Args:
         matrix: the TOML file.
         name: of the results and of the runs, as NAME-ROW; the file's otherwise.
-        rehearse: only do so many steps of each row's training, keep nothing, and say what all of
-            it takes.
+        rehearse: only do so many steps of each row's training, keep nothing, and say what its
+            training takes; of less than three the estimate is too high.
         dry_run: only print the commands.
         overwrite: train rows anew whose training flags are others than before.
         pictures: how many pairs of content and style the page shows.
@@ -53,21 +54,21 @@ def main(
     """
     from eval.ablation_runs import Places, jobs_of, refuse_others, work
     from eval.ablation_runs import rehearse as rehearsal
-    from eval.bridge import resolved_flags
+    from eval.bridge import check_later_flags, resolved_flags
     from eval.matrix import read_matrix
 
     layout = local_layout(shards, manifests)
-    plan = read_matrix(matrix, name, resolved_flags)
+    plan = read_matrix(matrix, name, resolved_flags, check_later_flags)
     jobs = jobs_of(plan, Places(runs, shards, manifests))
     if rehearse is not None and rehearse < 1:
         raise UserError(f"--rehearse={rehearse}: takes 1 or more steps")
     if dry_run:
-        print(
-            "\n".join(f"python {' '.join(job.commands[s])}" for job in jobs for s in job.commands)
-        )
+        for job in jobs:
+            print("\n".join(shlex.join(["python", *words]) for words in job.commands.values()))
         return
     if rehearse is not None:
-        rehearsal(jobs, rehearse)
+        if wrong := rehearsal(jobs, rehearse):
+            raise UserError(f"{wrong} rows cannot be trained: mend what they say")
         return
     refuse_others(jobs, overwrite)
     count = f"{len(plan.rows)} rows, {len(plan.seeds)} seeds: {len(jobs)} runs"
@@ -138,11 +139,24 @@ def _result(
         for row, several in summaries.items()
     }
     entries = entries_of(cells, summaries, metrics, baseline)
+    notes += _few(cells)
     notes += _alike(entries)
     return {
         "name": plan.name, "method": plan.method, "config": plan.config, "seeds": list(plan.seeds),
         "rows": rows, "entries": [entry.as_json() for entry in entries], "notes": notes,
     }  # fmt: skip
+
+
+def _few(cells: dict[str, list[Any]]) -> list[str]:
+    """A line where intervals cannot say anything of other contents or styles."""
+    from eval.paired import clusters
+
+    pairs: dict[Any, Any] = next(iter(cells.values()), [{}])[0]
+    return [
+        f"one {role} only: intervals and verdicts say nothing of other {role}s"
+        for role, count in clusters(pairs, pairs).items()
+        if count == 1
+    ]
 
 
 def _missing(summaries: Sequence[dict[str, Any]]) -> list[str]:

@@ -24,7 +24,8 @@ _STYLE = ("csd", "gram", "colour_histogram")
 _LEGEND = (
     "▲ better and ▼ worse than the baseline, · inside noise. Intervals are of the pigeonhole "
     "bootstrap over contents and styles, p-values Holm's over all rows and metrics. With several "
-    "seeds a difference counts only where no seed of the row lies among those of the baseline."
+    "seeds a difference counts only where no seed of the row lies among those of the baseline. "
+    "Training: seconds of its process, interrupted attempts too."
 )
 
 

@@ -131,10 +131,11 @@ def refuse_others(jobs: Sequence[Job], overwrite: bool) -> None:
             continue
         if then is None:
             raise UserError(f"{job.run} is there and not of this matrix: choose another --name")
-        differ = sorted({*then} ^ {*job.commands["train"]})
+        gone = [word for word in then if word not in job.commands["train"]]
+        new = [word for word in job.commands["train"] if word not in then]
         raise UserError(
-            f"{job.run} was trained with other flags ({', '.join(differ)}): --overwrite trains it "
-            "anew, another --name keeps both"
+            f"{job.run} was trained otherwise (then {' '.join(gone) or 'without'}, now "
+            f"{' '.join(new) or 'without'}): --overwrite trains it anew, another --name keeps both"
         )
 
 
@@ -252,8 +253,10 @@ def _run(command: Sequence[str], log: Path, handle: int) -> int:
     return code
 
 
-def rehearse(jobs: Sequence[Job], steps: int) -> None:
-    """Does a few steps of each row's training, keeps nothing, and prints what all of it takes."""
+def rehearse(jobs: Sequence[Job], steps: int) -> int:
+    """Does a few steps of each row's training, keeps nothing, and prints what its training takes.
+    Returns the number of rows that failed."""
+    failed = 0
     seeds = len({job.seed for job in jobs})
     for job in jobs[: len(jobs) // seeds]:
         command = [*job.commands["train"], f"--limit={steps}"]
@@ -261,10 +264,12 @@ def rehearse(jobs: Sequence[Job], steps: int) -> None:
             [sys.executable, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True,
             check=False,
         )  # fmt: skip
+        failed += done.returncode != 0
         text = done.stdout if done.returncode == 0 else done.stderr
         print(f"{job.row.name}: {(text.strip().splitlines() or ['nothing said'])[-1]}", flush=True)
     if seeds > 1:
         print(f"each of them {seeds} times, once a seed")
+    return failed
 
 
 def _last_line(log: Path) -> str:

@@ -104,3 +104,28 @@ def resolved_flags(method: str, config: str, flags: Mapping[str, str]) -> Resolv
     settings = resolve(usual, nest({**ends, **whole}), "the flags")
     check_config(settings)
     return Resolved(whole, {name: repr(attrgetter(name)(settings)) for name in known})
+
+
+def check_later_flags(method: str, stylize: Mapping[str, str], evaluate: Mapping[str, str]) -> None:
+    """Raises UserError for flags that train.stylize or eval.run do not take of a method's runs, or
+    metrics that there are not: before hours of training, not behind them."""
+    import inspect
+
+    from eval import run
+    from eval.metrics import metric_names
+    from toolkit.core.command import field_of
+    from toolkit.core.config import describe, nest, resolve
+    from train import stylize as command
+    from train.methods import stylize_defaults
+
+    own = inspect.signature(command.main).parameters
+    usual = stylize_defaults(method)
+    fields = list(describe(usual))
+    whole = {field_of(flag, own, fields): text for flag, text in stylize.items() if flag not in own}
+    resolve(usual, nest(whole), "[stylize]")
+    for flag in evaluate:
+        if flag not in inspect.signature(run.main).parameters:
+            field_of(flag, inspect.signature(run.main).parameters, [])
+    for name in filter(None, evaluate.get("metrics", "").split(",")):
+        if name not in metric_names():
+            raise UserError(f"unknown metric {name!r}: known are {', '.join(metric_names())}")

@@ -38,7 +38,7 @@ def main(
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
-    from eval.paired import cells_of, differences
+    from eval.paired import cells_of, clusters, differences
 
     layout = local_layout(shards, manifests)
     summaries = [summary_of(name, runs, layout) for name in (first, second)]
@@ -66,6 +66,9 @@ def main(
             for d in found
         ],
     )  # fmt: skip
+    for role, count in clusters(cells[0], cells[1]).items():
+        if count == 1:
+            print(f"one {role} only: intervals and verdicts say nothing of other {role}s")
     for name, a, b, direction in sets:
         print(f"{name} ({direction} is better): {a:.4g} and {b:.4g}, of whole sets: no test of it")
     for name, why in apart.items():

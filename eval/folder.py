@@ -40,10 +40,40 @@ def subject_of_folder(
         for role, given in (("content", contents), ("style", styles))
         if given
     }
+    if (runs / dataset / "config.toml").is_file():
+        raise UserError(f"{runs / dataset} is a run: give --name=…, what to call these pictures")
     source = _Outputs(open_source(folder), known)
-    result = pack(source, dataset, layout, _PER_SHARD)
+    try:
+        result = pack(source, dataset, layout, _PER_SHARD)
+    except UserError as error:
+        if not str(error).startswith(f"the dataset {dataset} "):
+            raise
+        raise UserError(f"{_reason(error)}: give --name=…, what to call these pictures") from None
     print(f"{result.num_ok} pictures in the dataset {dataset}, {result.num_failed} failed")
+    _tell_unlinked(layout, dataset, known)
     return Subject(dataset, "", dataset, runs / dataset / "scores")
+
+
+def _tell_unlinked(layout: Layout, dataset: str, known: dict[str, dict[str, "_Known"]]) -> None:
+    """Says how many pictures belong to nothing, and how to say what they belong to."""
+    found: dict[str, list[str]] = {}
+    for path in layout.manifests_of(dataset):
+        columns = ["source_id", "status", "style", "links"]
+        for row in pq.ParquetFile(path).read(columns=columns).to_pylist():
+            linked = {link["role"] for link in row["links"] or ()}
+            for role in ("content", "style"):
+                named = role in linked or (role == "style" and row["style"])
+                if row["status"] == "ok" and not named:
+                    found.setdefault(role, []).append(row["source_id"])
+    for role, files in found.items():
+        if role not in known:
+            print(f"{len(files)} pictures without a {role}: --{role}s=DIR names the {role}s")
+            continue
+        both = "CONTENT_STYLE" if len(known) == 2 else role.upper()
+        print(
+            f"{len(files)} pictures without a {role}, as {files[0]}: name them {both} after the "
+            "files of --contents and --styles, or write metadata.csv beside them"
+        )
 
 
 def _packed(given: str, layout: Layout, flag: str) -> str:
@@ -51,12 +81,25 @@ def _packed(given: str, layout: Layout, flag: str) -> str:
     beside it can be compared."""
     if Path(given).is_dir():
         dataset = make_key(Path(given).resolve().name)
-        pack(open_source(Path(given)), dataset, layout, _PER_SHARD)
+        try:
+            pack(open_source(Path(given)), dataset, layout, _PER_SHARD)
+        except UserError as error:
+            if not str(error).startswith(f"the dataset {dataset} "):
+                raise
+            raise UserError(
+                f"{flag}={given}: {_reason(error)}: pack it with python -m toolkit.pack folder "
+                f"--src={given} --name=OTHER, and give {flag}=OTHER"
+            ) from None
         return dataset
     packed = layout.datasets() if layout.manifests.is_dir() else []
     if given not in packed:
         raise UserError(f"{flag}={given}: there is no such folder, and no dataset of that name")
     return given
+
+
+def _reason(error: UserError) -> str:
+    """What a pack refuses, without the advice that is for its own command."""
+    return str(error).partition(": ")[0]
 
 
 @dataclass(frozen=True)
@@ -88,6 +131,11 @@ class _Outputs:
 
     folder: Folder
     known: dict[str, dict[str, _Known]]
+
+    @property
+    def src(self) -> Path:
+        """Where the pictures lie; another folder of the same name is refused."""
+        return self.folder.src
 
     def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
         """As the folder's; pictures that are linked to nothing are noted."""

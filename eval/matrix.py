@@ -55,6 +55,7 @@ class Resolved:
 
 
 Resolver = Callable[[str, str, Flags], Resolved]
+Checker = Callable[[str, Flags, Flags], None]
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Matrix:
         return plain + tail
 
 
-def read_matrix(path: Path, name: str | None, resolve: Resolver) -> Matrix:
+def read_matrix(path: Path, name: str | None, resolve: Resolver, check: Checker) -> Matrix:
     """The matrix of a TOML file.
 
     Args:
@@ -99,18 +100,22 @@ def read_matrix(path: Path, name: str | None, resolve: Resolver) -> Matrix:
         name: of the matrix; the file's otherwise.
         resolve: from method, config and flags of train.run; raises UserError for what the method
             does not take.
+        check: of the method and the flags of train.stylize and eval.run; raises UserError for what
+            these do not take.
 
     Raises:
         UserError: a file that is no matrix, in one line that says what to write.
     """
     tree = load_toml(path)
     try:
-        return _matrix(tree, path, _matrix_name(name or path.stem), resolve)
+        return _matrix(tree, path, _matrix_name(name or path.stem), resolve, check)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
 
-def _matrix(tree: Mapping[str, Any], path: Path, name: str, resolve: Resolver) -> Matrix:
+def _matrix(
+    tree: Mapping[str, Any], path: Path, name: str, resolve: Resolver, check: Checker
+) -> Matrix:
     for key in tree:
         if key not in _KEYS:
             near = difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.5)
@@ -124,6 +129,7 @@ def _matrix(tree: Mapping[str, Any], path: Path, name: str, resolve: Resolver) -
     if len(rows) == 1:
         raise UserError("nothing differs: write [axes] or [rows.NAME]")
     stylize, evaluate = _flags(tree, "stylize"), _flags(tree, "eval")
+    check(method, stylize, evaluate)
     return Matrix(name, method, config, _seeds(tree), rows, stylize, evaluate)
 
 

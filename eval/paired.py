@@ -71,6 +71,13 @@ def _cell(row: Mapping[str, Any]) -> Cell:
     return content, links.get("style") or row["style"] or "", prompt
 
 
+def clusters(first: Mapping[Cell, Any], second: Mapping[Cell, Any]) -> dict[str, int]:
+    """How many contents and styles the pairs are of that both have."""
+    shared = first.keys() & second.keys()
+    contents, styles = {c or p for c, _, p in shared}, {s for _, s, _ in shared}
+    return {"content": len(contents), "style": len(styles)}
+
+
 def differences(
     first: Mapping[Cell, np.ndarray],
     second: Mapping[Cell, np.ndarray],

@@ -71,7 +71,9 @@ def _summary(subject: Any, layout: Layout, again: str) -> dict[str, Any]:
     """What eval.run wrote, if it is of the pictures that are there."""
     path = subject.scores / "summary.json"
     if not path.is_file():
-        raise UserError(f"nothing is scored there yet: python -m eval.run {again} does")
+        known = sorted(p.parent.parent.name for p in path.parents[2].glob("*/scores/summary.json"))
+        there = f"; scored are {', '.join(known)}" if known else ""
+        raise UserError(f"nothing is scored there yet: python -m eval.run {again} does{there}")
     if subject.dataset not in layout.datasets():
         raise UserError(f"the pictures are gone: {_made_by(subject, again)}")
     summary: dict[str, Any] = json.loads(path.read_text("utf-8"))

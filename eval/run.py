@@ -57,7 +57,7 @@ def main(
     Args:
         run: the run's folder, for example runs/demo.
         folder: pictures instead; what each was made from says a table metadata.csv in it
-            (file_name, content, style, caption, style_name), or their names, CONTENT_STYLE.
+            (file_name, content, style_reference, style, caption), or their names, CONTENT_STYLE.
         contents: with --folder: the dataset of the contents, or a folder of them.
         styles: with --folder: the dataset of the style references, or a folder of them.
         name: with --folder: of the dataset of its pictures, and of the folder of results; the
@@ -128,10 +128,21 @@ def main(
         ],
     }
     path = make_folder(subject.scores) / "summary.json"
+    if dropped := _scored_before(path) - {result.name for result in found.results}:
+        print(f"scored before and not now: {', '.join(sorted(dropped))}; --metrics=… with all of "
+              "them is quick, for their pictures are not looked at again")  # fmt: skip
     write_atomic(path, json.dumps(summary, indent=1, allow_nan=False) + "\n")
     print(f"per picture: {layout.manifests / subject.dataset / 'sidecars' / SIDECAR}")
     which = f"--run={run}" if run else f"--name={subject.name}"
     print(f"summary: {path}; next: python -m eval.report {which}")
+
+
+def _scored_before(path: Path) -> set[str]:
+    """Metrics of the summary that is replaced."""
+    try:
+        return {metric["name"] for metric in json.loads(path.read_text("utf-8"))["metrics"]}
+    except (OSError, ValueError, LookupError, TypeError):
+        return set()
 
 
 def weights_by_name(weights: tuple[str, ...]) -> dict[str, str]:

@@ -120,7 +120,7 @@ def test_rows_are_trained_stylised_scored_and_compared(
     matrix.write_text(SMALL.replace("steps = 4", "steps = 5"))
     refused = run_command("eval.ablate", *words, cwd=tmp_path)
     assert refused.returncode == 2
-    assert "was trained with other flags (--steps=4, --steps=5): --overwrite" in refused.stderr
+    assert "was trained otherwise (then --steps=4, now --steps=5): --overwrite" in refused.stderr
 
 
 def test_what_a_matrix_would_do_is_told_without_doing_it(

@@ -87,7 +87,9 @@ def test_other_flags_repeat_what_depends_on_them(tmp_path: Path) -> None:
     work(own, False, scored)
     assert ran(tmp_path)[3:] == ["stylize m-r0 --steps=9", "eval m-r0"]
     own[0].commands["train"].append("--lr=1")
-    with pytest.raises(UserError, match=r"trained with other flags \(--lr=1\): --overwrite"):
+    with pytest.raises(
+        UserError, match=r"trained otherwise \(then without, now --lr=1\): --overwrite"
+    ):
         refuse_others(own, False)
     refuse_others(own, True)
     work(own, True, scored)

@@ -4,6 +4,7 @@ evaluations there were; links, leaks and what cannot be scored."""
 import csv
 import json
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -368,3 +369,35 @@ def test_what_a_picture_stands_for_may_be_its_task(work: Path) -> None:
     assert {p.dataset for p in roster.pool("paintings")} == {"styles"}
     assert len(list(roster.all_references("style"))) == 5
     assert {p.style for p in roster.pool("paintings")} == {"paintings"}
+
+
+def test_other_pictures_under_a_taken_name_are_refused(work: Path, call: Any) -> None:
+    metrics = "colour_distance"
+    _, before = scored(call, "out", metrics=metrics)
+    save(work / "other" / "out" / "boat_a1.png", picture(400, 64))
+    flags = ("--contents=contents", "--styles=styles", f"--metrics={metrics}")
+    refused = call(run.main, "--folder=other/out", *flags)
+    assert refused.code == 2
+    assert "was packed from" in refused.err
+    assert refused.err.rstrip().endswith("give --name=…, what to call these pictures")
+    assert json.loads(Path("runs/out/scores/summary.json").read_text()) == before
+    assert call(run.main, "--folder=other/out", "--name=second", *flags).code == 0
+    shutil.copytree(work / "contents", work / "elsewhere" / "contents")
+    save(work / "elsewhere" / "contents" / "more.png", picture(401, 64))
+    refused = call(run.main, "--folder=out", "--contents=elsewhere/contents", "--styles=styles")
+    assert refused.code == 2
+    assert "--src=elsewhere/contents --name=OTHER, and give --contents=OTHER" in refused.err
+    (work / "runs" / "trained").mkdir()
+    (work / "runs" / "trained" / "config.toml").touch()
+    refused = call(run.main, "--folder=out", "--name=trained", *flags)
+    assert "runs/trained is a run: give --name=…" in refused.err
+
+
+def test_pictures_that_belong_to_nothing_say_what_to_do(work: Path, call: Any) -> None:
+    save(work / "out" / "zebra_a1.png", picture(7, 64))
+    done, _ = scored(call, "out", metrics="colour_distance")
+    for role in ("content", "style"):
+        assert f"1 pictures without a {role}, as zebra_a1.png: name them CONTENT_STYLE" in done.out
+    done = call(run.main, "--folder=out", "--contents=contents", "--metrics=edge_structure")
+    assert "pictures without a style: --styles=DIR names the styles" in done.out
+    assert "scored before and not now: colour_distance; --metrics=…" in done.out

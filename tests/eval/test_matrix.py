@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.bridge import resolved_flags
+from eval.bridge import check_later_flags, resolved_flags
 from eval.matrix import Matrix, read_matrix
 from toolkit.core.errors import UserError
 
@@ -24,7 +24,7 @@ mix = ["main:3,fill50k:1", "main:1"]
 def read(folder: Path, text: str, name: str | None = None) -> Matrix:
     path = folder / "purify.toml"
     path.write_text(text)
-    return read_matrix(path, name, resolved_flags)
+    return read_matrix(path, name, resolved_flags, check_later_flags)
 
 
 def refusal(folder: Path, text: str) -> str:
@@ -116,6 +116,10 @@ HEAD = 'method = "style_adapter"\n'
         (HEAD + "[axes]\nlayers = [1, 2]\n[rows.x]\nlayers = 2", "'layers=2' and 'x' are the same"),
         (HEAD + "[axes]\nlayers = [1, 2]\n[rows.baseline]\nlayers = 3", "two rows are called"),
         (HEAD + "[axes\n", "is not valid TOML"),
+        (HEAD + "[eval]\nmetric = 'kid'\n[axes]\nlayers = [1, 2]", "did you mean --metrics?"),
+        (HEAD + "[eval]\nmetrics = ['kit']\n[axes]\nlayers = [1, 2]", "unknown metric 'kit'"),
+        (HEAD + "[stylize]\nwher = 'x'\n[axes]\nlayers = [1, 2]", "did you mean --where?"),
+        (HEAD + "[stylize]\nsteps = 'x'\n[axes]\nlayers = [1, 2]", "steps=x: takes a whole"),
     ],
 )
 def test_what_is_no_matrix_is_one_line(tmp_path: Path, text: str, words: str) -> None:
@@ -128,7 +132,7 @@ def test_names_that_runs_cannot_have_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot name a matrix"):
         read(tmp_path, GRID, "a b")
     with pytest.raises(UserError, match="cannot read the config"):
-        read_matrix(tmp_path / "absent.toml", None, resolved_flags)
+        read_matrix(tmp_path / "absent.toml", None, resolved_flags, check_later_flags)
 
 
 def test_the_matrix_of_the_readme_is_one(tmp_path: Path) -> None:
@@ -140,7 +144,7 @@ def test_the_matrix_of_the_readme_is_one(tmp_path: Path) -> None:
 
 def test_the_matrix_of_the_adapter_has_a_row_for_each_of_its_presets() -> None:
     folder = Path(__file__).resolve().parents[2] / "train" / "methods" / "style_adapter"
-    matrix = read_matrix(folder / "ablation.toml", None, resolved_flags)
+    matrix = read_matrix(folder / "ablation.toml", None, resolved_flags, check_later_flags)
     rows = [resolved_flags("style_adapter", "3090", row.flags).fields for row in matrix.rows]
     presets = ["3090", *(path.stem for path in (folder / "presets").glob("ablation-*.toml"))]
     assert len(presets) == len(rows) == 10
