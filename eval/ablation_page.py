@@ -6,7 +6,7 @@ from typing import Any
 
 from eval.charts import Bar, Point, differences, scatter
 from eval.page import page, table
-from eval.report_text import ARROWS, number
+from eval.report_text import ARROWS, PREFERRED, interval, number
 from eval.report_text import table as markdown_table
 from eval.roster import Item, Roster, pool_of
 from eval.shown import Shown, in_a_row, lightly, spread
@@ -19,8 +19,6 @@ _MARKS = {
     "inside noise of seeds": " ·",
     "": "",
 }
-_CONTENT = ("lpips", "dinov2_similarity", "edge_structure")
-_STYLE = ("csd", "gram", "colour_histogram")
 _LEGEND = (
     "▲ better and ▼ worse than the baseline, · inside noise. Intervals are of the pigeonhole "
     "bootstrap over contents and styles, p-values Holm's over all rows and metrics. With several "
@@ -74,17 +72,13 @@ def _in_full(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         compared = entry["difference"] is not None
         lines.append([
             entry["row"], f"{entry['metric']} {ARROWS[entry['better']]}", number(entry["value"]),
-            _between(entry["low"], entry["high"]), of_seeds,
+            interval(entry), of_seeds,
             f"{entry['difference']:+.3g}" if compared else "–",
-            _between(entry["difference_low"], entry["difference_high"]),
+            interval({"low": entry["difference_low"], "high": entry["difference_high"]}),
             f"{entry['p']:.3g}" if compared else "–", str(entry["pairs"]) if compared else "–",
             entry["verdict"] or ("no test of whole sets" if entry["kind"] == "set" else "–"),
         ])  # fmt: skip
     return heads, lines
-
-
-def _between(low: float | None, high: float | None) -> str:
-    return "–" if low is None or high is None else f"{low:.3g} … {high:.3g}"
 
 
 def _rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -139,7 +133,7 @@ def _charts(result: Mapping[str, Any]) -> str:
 def _content_style(result: Mapping[str, Any]) -> str:
     there = {(e["row"], e["metric"]): e for e in result["entries"] if e["kind"] == "picture"}
     names = {metric for _, metric in there}
-    axes = [next((n for n in known if n in names), None) for known in (_CONTENT, _STYLE)]
+    axes = [next((n for n in known if n in names), None) for known in PREFERRED.values()]
     if None in axes:
         return "<p>no metrics of both content and style were measured</p>"
     points = []

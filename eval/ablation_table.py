@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.paired import Cell, Difference, corrected, uncorrected
+from eval.paired import Cell, Difference, corrected, uncorrected, value_of
 from eval.statistics import interval_of, resampled_means
 
 INSIDE_SEEDS = "inside noise of seeds"
@@ -103,7 +103,7 @@ def entries_of(
     for row, summaries in rows.items():
         means = _means(means_of[row], single)
         for name, metric in by_name.items():
-            seeds = tuple(_value(summary, name) for summary in summaries)
+            seeds = tuple(value_of(summary, name) for summary in summaries)
             value, low, high = means.get(name, (float(np.mean(seeds)), None, None))
             entry = Entry(row, name, metric["better"], metric["kind"], value, low, high, seeds)
             entries.append(_beside(entry, differences.get((row, name)), rows.get(baseline, ())))
@@ -156,7 +156,7 @@ def _beside(
     if difference is None:
         return entry
     verdict: str = difference.verdict
-    own, base = entry.seeds, [_value(summary, entry.metric) for summary in baseline]
+    own, base = entry.seeds, [value_of(summary, entry.metric) for summary in baseline]
     if (
         len(own) > 1
         and verdict != "inside noise"
@@ -169,7 +169,3 @@ def _beside(
         difference_low=difference.low, difference_high=difference.high, p=difference.p,
         verdict=verdict,
     )  # fmt: skip
-
-
-def _value(summary: Mapping[str, Any], name: str) -> float:
-    return float(next(m["value"] for m in summary["metrics"] if m["name"] == name))

@@ -38,7 +38,7 @@ def main(
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
-    from eval.paired import cells_of, clusters, differences
+    from eval.paired import cells_of, clusters, differences, value_of
 
     layout = local_layout(shards, manifests)
     summaries = [summary_of(name, runs, layout) for name in (first, second)]
@@ -48,7 +48,7 @@ def main(
     better = {name: metrics[name]["better"] for name in names}
     found = differences(cells[0], cells[1], names, better)
     sets = [
-        (name, *(_value(summary, name) for summary in summaries), metric["better"])
+        (name, *(value_of(summary, name) for summary in summaries), metric["better"])
         for name, metric in metrics.items()
         if metric["kind"] == "set"
     ]
@@ -104,10 +104,6 @@ def _shared(first: dict[str, Any], second: dict[str, Any]) -> tuple[dict[str, An
         else:
             shared[name] = a[name]
     return shared, apart
-
-
-def _value(summary: dict[str, Any], name: str) -> float:
-    return float(next(m["value"] for m in summary["metrics"] if m["name"] == name))
 
 
 if __name__ == "__main__":

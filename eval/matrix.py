@@ -10,7 +10,7 @@ steps = 600
 
 [axes]                           # the first value of each is the baseline's
 layers = [4, 2, 8, 0]
-purification = ["leakage", "none"]
+purification = ["gated", "none"]
 mix = ["main:3,fill50k:1", "main:1"]
 
 [rows.sdedit]                    # a row by its name, where several flags go together

@@ -71,6 +71,11 @@ def _cell(row: Mapping[str, Any]) -> Cell:
     return content, links.get("style") or row["style"] or "", prompt
 
 
+def value_of(summary: Mapping[str, Any], metric: str) -> float:
+    """The mean, or the distance of sets, in what eval.run wrote."""
+    return float(next(m["value"] for m in summary["metrics"] if m["name"] == metric))
+
+
 def clusters(first: Mapping[Cell, Any], second: Mapping[Cell, Any]) -> dict[str, int]:
     """How many contents and styles the pairs are of that both have."""
     shared = first.keys() & second.keys()

@@ -9,7 +9,7 @@ import numpy as np
 
 from eval.charts import Bar, Point, bars, scatter
 from eval.page import line_plot, table
-from eval.report_text import SCORE_HEADS, notes_of, origin, score_rows, style_rows
+from eval.report_text import PREFERRED, SCORE_HEADS, notes_of, origin, score_rows, style_rows
 from eval.roster import Roster
 from eval.shown import Shown
 from eval.subject import Subject
@@ -18,10 +18,6 @@ from toolkit.store.layout import Layout
 from toolkit.store.sidecar import read_columns
 
 _EXTREMES = 5  # pictures of the best, the worst and any
-_PREFERRED = {
-    "content": ("lpips", "dinov2_similarity", "edge_structure"),
-    "style": ("csd", "gram", "colour_histogram"),
-}
 _LEGEND = """<p>↑ higher is better, ↓ lower. 95%: pigeonhole bootstrap over contents and styles.
 Shuffled: the same pictures against another picture's reference. Unchanged: the content in the
 picture's place. Real: one painting against another of its style; for sets, half of the references
@@ -80,7 +76,7 @@ def _missing(summary: Mapping[str, Any]) -> str:
 def _chosen(summary: Mapping[str, Any], role: str) -> Mapping[str, Any] | None:
     """The metric that stands for content or style in plots."""
     there = {m["name"]: m for m in summary["metrics"] if m["value"] is not None}
-    return next((there[name] for name in _PREFERRED[role] if name in there), None)
+    return next((there[name] for name in PREFERRED[role] if name in there), None)
 
 
 def _styles(summary: Mapping[str, Any]) -> str:

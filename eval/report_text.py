@@ -4,6 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 ARROWS = {"higher": "↑", "lower": "↓"}
+PREFERRED = {  # metrics that stand for content and style in plots, the first that is there
+    "content": ("lpips", "dinov2_similarity", "edge_structure"),
+    "style": ("csd", "gram", "colour_histogram"),
+}
 
 
 def number(value: float | None) -> str:
