@@ -8,6 +8,7 @@ Several processes may work on one matrix: each takes runs that no other one hold
 """
 
 import contextlib
+import hashlib
 import json
 import signal
 import subprocess
@@ -44,13 +45,15 @@ class Places:
 class State:
     """What is known of a run: the command of each stage, the stages that are done, the seconds they
     took. running: the stage that was begun and did not end. cut_short: stages that were killed, so
-    that part of their seconds is not known. failed: why it did not go on."""
+    that part of their seconds is not known. replaces: what marks the run of other flags that is
+    to be trained anew. failed: why it did not go on."""
 
     commands: dict[str, list[str]] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     running: str = ""
     cut_short: list[str] = field(default_factory=list)
+    replaces: str = ""
     failed: str = ""
 
 
@@ -201,13 +204,23 @@ def _do(
 
 def _command(job: Job, stage: str, state: State, overwrite: bool) -> list[str]:
     """The command of a stage; of a training that was begun, the one that goes on with it."""
-    command = job.commands[stage]
-    if stage != "train" or not (job.run / "config.toml").is_file():
+    command, there = job.commands[stage], _mark(job.run)
+    if stage != "train" or not there:
         return command
-    if state.commands.get("train") == command:
-        return [*(part for part in command if not part.startswith("--epochs=")), "--resume"]
-    assert overwrite
-    return [*command, "--overwrite"]
+    if state.commands.get("train") != command:
+        assert overwrite
+        state.replaces = there
+    if state.replaces == there:  # the new training did not begin yet
+        return [*command, "--overwrite"]
+    return [*(part for part in command if not part.startswith("--epochs=")), "--resume"]
+
+
+def _mark(run: Path) -> str:
+    """What tells a run from another one that was begun in its folder; "" for none."""
+    config = run / "config.toml"
+    if not config.is_file():
+        return ""
+    return f"{config.stat().st_mtime_ns} {hashlib.sha256(config.read_bytes()).hexdigest()}"
 
 
 def _begin(job: Job, state: State, stage: str) -> None:

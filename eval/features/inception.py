@@ -5,6 +5,7 @@ antialiasing. The features are those before the classifier, [2048], and those af
 pooling, [64].
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,9 @@ def open_extractor(weights: str | None, device: str) -> Extractor:
 
     from toolkit.encoders.loading import weights_hash
 
-    network = load_network(path, device)
+    network = load_network(path)
+    hashed = weights_hash([network])
+    network = placed(folded(network), device)
 
     @torch.no_grad()
     def features(pixels: np.ndarray) -> Features:
@@ -37,13 +40,13 @@ def open_extractor(weights: str | None, device: str) -> Extractor:
         return tuple(part[0].cpu().numpy() for part in found)
 
     identity = {
-        "extractor": "inception", "weights": weights_hash([network]), "layers": list(LAYERS),
-        "resize": "299, bilinear as TensorFlow 1",
+        "extractor": "inception", "weights": hashed, "layers": list(LAYERS),
+        "resize": "299, bilinear as TensorFlow 1", "normalisation": "folded into convolutions",
     }  # fmt: skip
     return Extractor(identity, kept=True, picture=features)
 
 
-def load_network(path: Any, device: str) -> Any:
+def load_network(path: Path) -> Any:
     """torch-fidelity's network. Raises UserError for a file of something else."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -52,4 +55,16 @@ def load_network(path: Any, device: str) -> Any:
         network = FeatureExtractorInceptionV3("inception-v3-compat", list(LAYERS), str(path))
     except RuntimeError as error:
         raise UserError(f"{path} is no such Inception: {one_line(error)[:120]}") from None
-    return placed(network, device)
+    return network
+
+
+def folded(network: Any) -> Any:
+    """The network with every batch normalisation inside the convolution before it: that takes less
+    time and rounds otherwise, by about 4e-7 of the largest feature."""
+    from torch import nn
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    for block in [m for m in network.modules() if hasattr(m, "conv") and hasattr(m, "bn")]:
+        block.conv = fuse_conv_bn_eval(block.conv.eval(), block.bn.eval())
+        block.bn = nn.Identity()
+    return network

@@ -25,6 +25,8 @@ seconds = run.parent / "seconds.txt"
 with open(run.parent / "ran.txt", "a") as file:
     file.write(f"{stage} {run.name} {' '.join(more)}\\n")
 if stage == "train":
+    if (run.parent / "early").exists():  # before the folder is touched
+        sys.exit(1)
     run.mkdir(exist_ok=True)
     (run / "config.toml").touch()
 time.sleep(float(seconds.read_text()) if seconds.exists() else 0)
@@ -98,6 +100,22 @@ def test_other_flags_repeat_what_depends_on_them(tmp_path: Path) -> None:
     (tmp_path / "m" / "rows" / "m-r0" / "state.json").unlink()
     with pytest.raises(UserError, match="is there and not of this matrix"):
         refuse_others(own, False)
+
+
+def test_training_anew_resumes_only_what_was_begun_anew(tmp_path: Path) -> None:
+    own, early = jobs(tmp_path, 1), tmp_path / "early"
+    work(own, False, scored)
+    own[0].commands["train"].append("--lr=1")
+    early.touch()
+    assert work(own, True, scored)["failed"] == own
+    assert work(own, False, scored)["failed"] == own
+    early.unlink()
+    own[0].commands["train"][4] = "1"  # it fails after it began
+    assert work(own, True, scored)["failed"] == own
+    assert work(own, False, scored)["failed"] == own
+    assert ran(tmp_path)[3:] == [
+        *["train m-r0 --lr=1 --overwrite"] * 3, "train m-r0 --lr=1 --resume",
+    ]  # fmt: skip
 
 
 def test_a_failure_keeps_the_others_going_and_is_tried_again(tmp_path: Path) -> None:
