@@ -22,7 +22,8 @@ def main(
     """Lists what eval.run has scored, the best first.
 
     A value with * was measured with other weights or settings than the first one of its column,
-    and cannot be compared with it. Which differences are more than noise, eval.compare says.
+    and cannot be compared with it; a number in brackets says of how many pictures a value is, where
+    not of all. Which differences are more than noise, eval.compare says.
 
     Args:
         by: the metric to sort by; names otherwise.
@@ -67,7 +68,9 @@ def _row(summary: dict[str, Any], columns: list[str], first: dict[str, str]) -> 
             cells.append(None)
             continue
         alike = first.setdefault(name, metric["fingerprint"]) == metric["fingerprint"]
-        cells.append(f"{metric['value']:.4g}{'' if alike else '*'}")
+        count = metric["num_samples"]
+        some = "" if count == summary["pictures"] else f" ({count})"
+        cells.append(f"{metric['value']:.4g}{'' if alike else '*'}{some}")
     cost = summary["cost"]
     memory = cost.get("peak_memory_bytes")
     return [

@@ -11,6 +11,9 @@ from toolkit.core.keyed import key64
 from toolkit.store.layout import Layout
 
 _SHOWN_PX = 192
+_NAMES = {
+    "content": "content (before)", "style": "style reference", "target": "the teacher's target",
+}  # fmt: skip
 
 
 class Shown:
@@ -20,12 +23,12 @@ class Shown:
         self.roster, self._looker = roster, Looker(layout, FeatureStore())
 
     def spread(self, count: int) -> str:
-        """Rows of content, style, teacher's target and the picture, spread over styles."""
+        """Rows of the references and the picture, spread over styles."""
         items = spread(list(lightly(self.roster)), count)
+        there = [_NAMES[role] for role in ROLES if any(role in item.refs for item in items)]
         return (
-            "<p>From left to right, as far as there is one: content (before), style reference, the "
-            "teacher's target, the picture (after).</p>"
-            + "".join(self.row(item, "this run") for item in items)
+            f"<p>From left to right: {', '.join([*there, 'the picture (after)'])}.</p>"
+            + "".join(self.row(item, self.roster.dataset) for item in items)
         )
 
     def row(self, item: Item, text: str) -> str:

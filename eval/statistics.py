@@ -26,17 +26,20 @@ def resampled_means(
         contents, styles: the cluster each picture belongs to on either side; N each.
     """
     count = len(values)
-    rng = np.random.Generator(np.random.Philox(key=key64("pigeonhole", count)))
-    content, style = (np.unique(np.asarray(c), return_inverse=True)[1] for c in (contents, styles))
+    sides = [np.unique(np.asarray(c), return_inverse=True)[1] for c in (contents, styles)]
+    drawn = [
+        np.random.Generator(np.random.Philox(key=key64("pigeonhole", side, count)))
+        for side in ("content", "style")
+    ]
     there = ~np.isnan(values)
     filled, mask = np.where(there, values, 0.0), there.astype(np.float64)
     at_once = max(1, min(100, _MOST_WEIGHTS // max(1, count)))
     means = []
     for start in range(0, NUM_RESAMPLES, at_once):
         size = min(at_once, NUM_RESAMPLES - start)
-        weights = np.empty((size, count))
-        for row in weights:
-            row[:] = _counts(rng, content)[content] * _counts(rng, style)[style]
+        weights = np.ones((size, count))
+        for rng, clusters in zip(drawn, sides, strict=True):
+            weights *= _counts(rng, size, int(clusters.max()) + 1)[:, clusters]
         with np.errstate(invalid="ignore"):
             means.append((weights @ filled) / (weights @ mask))
     return np.concatenate(means)
@@ -71,10 +74,12 @@ def interval_of(means: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _counts(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
-    """int64 [clusters]: how often each cluster is drawn."""
-    size = int(labels.max()) + 1
-    return np.bincount(rng.integers(0, size, size), minlength=size)
+def _counts(rng: np.random.Generator, resamples: int, clusters: int) -> np.ndarray:
+    """int64 [resamples,clusters]: how often each cluster is drawn."""
+    drawn = rng.integers(0, clusters, (resamples, clusters))
+    drawn += clusters * np.arange(resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=resamples * clusters)
+    return counts.reshape(resamples, clusters)
 
 
 def p_value(means: np.ndarray) -> float:

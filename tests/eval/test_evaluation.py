@@ -308,6 +308,12 @@ def test_two_folders_are_compared_and_ranked(work: Path, call: Any) -> None:
     ranked = call(leaderboard.main, "--by=edge_structure", "--format=csv").out.splitlines()
     assert ranked[0].startswith("name,method,pictures,colour_distance,colour_histogram")
     assert [line.split(",")[0] for line in ranked[1:]] == ["out", "noisy"]
+    assert "(" not in ranked[1]
+    path = Path("runs/out/scores/summary.json")
+    summary = json.loads(path.read_text())
+    next(m for m in summary["metrics"] if m["name"] == "edge_structure")["num_samples"] = 3
+    path.write_text(json.dumps(summary))
+    assert call(leaderboard.main, "--metrics=edge_structure", "--format=csv").out.count(" (3)") == 1
     assert "no run has the metric" in call(leaderboard.main, "--by=fid").refusal()
     assert "scored are noisy, out" in call(compare.main, "out", "absent").refusal()
     (work / "out" / "boat_a1.png").unlink()
