@@ -17,11 +17,10 @@ class DataConfig:
     the dataset of its own name. main: dataset of the main task. where: SQL condition on main, or
     on the first task without one. split: value of the column `split` to train on. val_split: the
     one to validate on. batch_size: samples of a step. crop: center, or random squares.
-    least_scale: smallest side of a random square, as a part of the
-    picture's shorter side. flip: share of
-    samples that are mirrored. caption_dropout: share of samples without their caption.
-    style_partner: the style picture that a sample is shown: the linked one, or one drawn from
-    style_pool. style_pool: the dataset to draw from.
+    least_scale, most_scale: smallest and largest side of a random square, as parts of the picture's
+    shorter side. flip: share of samples that are mirrored. caption_dropout: share of samples
+    without their caption. style_partner: the style picture that a sample is shown: the linked one,
+    or one drawn from style_pool. style_pool: the dataset to draw from.
     shuffle_block: samples that stay together when they are shuffled, 1 for none. workers: decoding
     threads. prefetch: batches decoded ahead.
     max_bytes: a cap on the bytes in flight, for which fewer batches are decoded ahead.
@@ -36,6 +35,7 @@ class DataConfig:
     batch_size: int = 16
     crop: Literal["center", "random"] = "center"
     least_scale: float = 1.0
+    most_scale: float = 1.0
     flip: float = 0.0
     caption_dropout: float = 0.0
     style_partner: StylePartner = "same_picture"
@@ -153,6 +153,11 @@ class RunConfig:
     method_config: Any = None
 
 
+def augment_of(data: DataConfig) -> Augment:
+    """What is done to samples. Raises UserError for a setting out of range."""
+    return Augment(data.crop, data.least_scale, data.flip, data.caption_dropout, data.most_scale)
+
+
 _LEAST = {
     "steps": 1, "epochs": 0, "initial_steps": 0, "threads": 1,
     "data.batch_size": 1, "data.workers": 0,
@@ -174,7 +179,7 @@ def check_config(config: RunConfig) -> None:
         if value < least:
             raise UserError(f"--{name}={value}: takes {least} or more")
     data = config.data
-    Augment(data.crop, data.least_scale, data.flip, data.caption_dropout)  # checks its own ranges
+    augment_of(data)  # checks its own ranges
     if config.initial_steps >= config.steps:
         raise UserError(
             f"--initial_steps={config.initial_steps}: --steps={config.steps} counts those too, so "

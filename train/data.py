@@ -9,7 +9,7 @@ from typing import Any
 from toolkit.core.errors import UserError
 from toolkit.store.layout import Layout
 from toolkit.store.selection import Selection, select
-from train.config import DataConfig, RunConfig
+from train.config import DataConfig, RunConfig, augment_of
 from train.methods.needs import DataFacts, Feature, FeatureFacts, Needs
 
 
@@ -101,7 +101,6 @@ def facts_of_data(data: Data) -> DataFacts:
 @contextmanager
 def open_loader(settings: RunConfig, data: Data, needs: Needs, layout: Layout) -> Iterator[Any]:
     """The run's stream of batches, closed in the end. Says what it holds in memory."""
-    from toolkit.stream.augment import Augment
     from toolkit.stream.loader import Loader
     from toolkit.stream.mix import parse_mix
 
@@ -110,7 +109,7 @@ def open_loader(settings: RunConfig, data: Data, needs: Needs, layout: Layout) -
         data.selections, parse_mix(how.mix), how.batch_size, max(needs.size, 1), settings.seed,
         how.workers, how.prefetch, roles=needs.roles, features=data.features,
         block=how.shuffle_block,
-        augment=Augment(how.crop, how.least_scale, how.flip, how.caption_dropout),
+        augment=augment_of(how),
         partners=_partners(how, data.selections[0], layout), max_bytes=how.max_bytes,
         max_failures=how.max_failures,
     )  # fmt: skip
@@ -123,6 +122,23 @@ def open_loader(settings: RunConfig, data: Data, needs: Needs, layout: Layout) -
         yield loader
     finally:
         loader.close()
+
+
+def each_sample(data: Data, settings: RunConfig, needs: Needs) -> Iterator[Any]:
+    """Batches of all samples of the main task, once, in stored order, the middle of each picture;
+    on the run's device."""
+    from toolkit.stream.assemble import Assembler
+    from toolkit.stream.schedule import Want
+
+    main, size = data.selections[0], settings.data.batch_size
+    assembler = Assembler([main], max(needs.size, 1), needs.roles, features=data.features)
+    try:
+        for start in range(0, len(main), size):
+            rows = range(start, min(start + size, len(main)))
+            batch = assembler.assemble([Want(0, row, 0) for row in rows])
+            yield batch.to(settings.device)
+    finally:
+        assembler.close()
 
 
 def _held_out(

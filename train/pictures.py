@@ -2,18 +2,21 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 
+from toolkit.core.keyed import key63
 from toolkit.core.records import Link, Record, Ref
 from toolkit.store.images import encode_png
 from toolkit.store.selection import Selection
 from toolkit.stream.assemble import Assembler
 from toolkit.stream.schedule import Want
-from train.methods.api import Method
+from train.methods.api import Method, StylizeRequest
 from train.methods.needs import Needs
 from train.watch import to_uint8
 
@@ -30,37 +33,99 @@ class StylizeSettings:
 
 
 @dataclass
-class StylizedSource:
-    """Stylises each selected sample: its content in the style it is linked to, or its own picture.
+class Made:
+    """A source of pictures that a method makes when they are asked for.
 
-    Pictures are made a batch ahead and handed out one by one, so memory holds one batch.
-    dataset: that of the selected samples. identity: of the weights. spent_s: seconds per picture.
+    They are made a batch ahead and handed out one by one, so memory holds one batch.
+    identity: of the weights. spent_s: seconds per picture.
     """
 
     method: Method
-    selection: Selection
-    dataset: str
     settings: StylizeSettings
     identity: dict[str, Any]
-    spent_s: list[float] = field(default_factory=list)
-    _ready: dict[str, tuple[np.ndarray, dict[str, Any]]] = field(default_factory=dict)
+    spent_s: list[float] = field(default_factory=list, init=False)
+    _ready: dict[str, np.ndarray] = field(default_factory=dict, init=False)
+
+    def names(self) -> Sequence[str]:
+        """What each picture is called, in order; all differ."""
+        raise NotImplementedError
+
+    def request(self, start: int, stop: int, device: torch.device) -> StylizeRequest:
+        """What to make at once."""
+        raise NotImplementedError
+
+    def record(self, number: int, members: dict[str, bytes]) -> Record:
+        """A picture with what is known of it."""
+        raise NotImplementedError
+
+    def data(self) -> dict[str, Any]:
+        """What the pictures are made from: those from something else are made again."""
+        raise NotImplementedError
 
     def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
-        """One picture per selected sample, under the sample's key."""
-        for row, key in enumerate(self.selection.table.column("key").to_pylist()):
-            yield Ref(key, row)
+        """One picture per name."""
+        for number, name in enumerate(self.names()):
+            yield Ref(name, number)
 
     def read(self, ref: Ref) -> Record:
         """Makes the picture, and its neighbours with it."""
         if ref.source_id not in self._ready:
             self._make(ref.locator)
-        pixels, row = self._ready.pop(ref.source_id)
+        return self.record(ref.locator, {"png": encode_png(self._ready.pop(ref.source_id))})
+
+    def describe(self) -> dict[str, Any]:
+        """Weights and settings: pictures of other ones are made again."""
+        how = {**asdict(self.settings.how), "seed": self.settings.seed}
+        return {"kind": "stylize", **self.identity, **how, **self.data()}
+
+    def _make(self, first: int) -> None:
+        names = self.names()
+        stop = min(first + self.settings.batch_size, len(names))
+        device = next(self.method.module().parameters()).device
+        request = self.request(first, stop, device)
+        start = time.monotonic()
+        made = self.method.stylize(request).cpu()
+        self.spent_s += [(time.monotonic() - start) / (stop - first)] * (stop - first)
+        self._ready = {
+            name: to_uint8(pixels) for name, pixels in zip(names[first:stop], made, strict=True)
+        }
+
+
+@dataclass
+class StylizedSource(Made):
+    """Stylises each selected sample: its content in the style it is linked to, or its own picture.
+
+    dataset: that of the selected samples, whose keys the pictures get.
+    """
+
+    selection: Selection
+    dataset: str
+
+    def names(self) -> Sequence[str]:
+        """The samples' keys."""
+        return self._keys
+
+    def request(self, start: int, stop: int, device: torch.device) -> StylizeRequest:
+        """From the samples' pictures."""
+        needs = self.settings.needs
+        assembler = Assembler([self.selection], needs.size, needs.inputs)
+        seeds = [key63("stylize", self.settings.seed, key) << 1 for key in self._keys[start:stop]]
+        wants = [Want(0, start + i, seed) for i, seed in enumerate(seeds)]
+        try:
+            batch = assembler.assemble(wants)
+        finally:
+            assembler.close()
+        return self.method.request(batch.to(device), self.settings.how)
+
+    def record(self, number: int, members: dict[str, bytes]) -> Record:
+        """Linked to what it was made from."""
+        row = self._row(number)
         links = [
             Link(role, path.split("/")[-2], row[f"{role}_key"]) for role, path in self._linked(row)
         ]
         own = "content" if "target" in self.settings.needs.inputs else "target"
         return Record(
-            members={"png": encode_png(pixels)},
+            members=members,
             captions=(row["caption"],) if row["caption"] else (),
             style=self.method.style_of(self.settings.how, row["style"], self.selection.name),
             split=row["split"],
@@ -69,10 +134,18 @@ class StylizedSource:
             extra={**asdict(self.settings.how), "seed": self.settings.seed},
         )
 
-    def describe(self) -> dict[str, Any]:
-        """Weights and settings: pictures of other ones are made again."""
-        how = {**asdict(self.settings.how), "seed": self.settings.seed}
-        return {"kind": "stylize", **self.identity, **how, "data": self.selection.fingerprint}
+    def data(self) -> dict[str, Any]:
+        """The selection."""
+        return {"data": self.selection.fingerprint}
+
+    @cached_property
+    def _keys(self) -> list[str]:
+        found: list[str] = self.selection.table.column("key").to_pylist()
+        return found
+
+    def _row(self, number: int) -> dict[str, Any]:
+        row: dict[str, Any] = self.selection.table.slice(number, 1).to_pylist()[0]
+        return row
 
     def _linked(self, row: dict[str, Any]) -> list[tuple[str, str]]:
         shards = self.selection.shards
@@ -81,24 +154,3 @@ class StylizedSource:
             for role in ("content", "style")
             if role in self.settings.needs.inputs and row[f"{role}_shard"] >= 0
         ]
-
-    def _make(self, first: int) -> None:
-        from toolkit.core.keyed import key63
-
-        stop = min(first + self.settings.batch_size, len(self.selection))
-        rows = self.selection.table.slice(first, stop - first).to_pylist()
-        needs = self.settings.needs
-        assembler = Assembler([self.selection], needs.size, needs.inputs)
-        wants = [
-            Want(0, first + i, key63("stylize", self.settings.seed, row["key"]) << 1)
-            for i, row in enumerate(rows)
-        ]
-        batch = assembler.assemble(wants)
-        assembler.close()
-        device = next(self.method.module().parameters()).device
-        start = time.monotonic()
-        made = self.method.stylize(self.method.request(batch.to(device), self.settings.how)).cpu()
-        self.spent_s += [(time.monotonic() - start) / len(rows)] * len(rows)
-        self._ready = {
-            row["key"]: (to_uint8(pixels), row) for row, pixels in zip(rows, made, strict=True)
-        }

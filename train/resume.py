@@ -9,9 +9,10 @@ import torch
 from toolkit.core.errors import UserError
 from train.averages import Averages
 from train.config import RunConfig
+from train.data import Data, each_sample
 from train.identity import Facts, differences
-from train.methods.api import Method
-from train.runs import RunFolder
+from train.methods.api import Imports, Method, Surveys
+from train.runs import RunFolder, needs_of
 from train.session import Parts
 from train.settings import Resume
 from train.state import (
@@ -28,7 +29,7 @@ from train.state import (
 
 def restore(
     folder: RunFolder, settings: RunConfig, parts: Parts, averages: Averages, loader: Any,
-    facts: Facts, how: Resume,
+    data: Data, facts: Facts, how: Resume,
 ) -> int:  # fmt: skip
     """Puts the last checkpoint back; returns the number of finished steps, 0 where the run was
     stopped before its first checkpoint.
@@ -38,7 +39,7 @@ def restore(
     found = list_checkpoints(folder.checkpoints)
     if not found:
         print(f"{folder.path} has no checkpoint yet: it begins anew, as it was configured")
-        return begin(settings, parts.method, loader)
+        return begin(settings, parts.method, loader, data)
     checkpoint = found[-1]
     for odd in sorted(folder.checkpoints.glob("step-*")):
         if odd not in found and odd.name > checkpoint.name:
@@ -65,12 +66,18 @@ def restore(
     return state.step
 
 
-def begin(settings: RunConfig, method: Method, loader: Any) -> int:
+def begin(settings: RunConfig, method: Method, loader: Any, data: Data) -> int:
     """Begins a run, from the weights of `init_from` where it names some; returns the steps that
     count as done. Raises UserError when the weights do not fit."""
+    if isinstance(method, Surveys):
+        method.survey(each_sample(data, settings, needs_of(settings)))
     batches = iter(loader)
     if settings.init_from:
-        method.load_trainable_state(_weights_of(settings))
+        path = Path(settings.init_from)
+        if path.is_file() and isinstance(method, Imports):
+            method.imported(path)
+        else:
+            method.load_trainable_state(_weights_of(settings))
         print(f"weights of {settings.init_from}; counting from step {settings.initial_steps}")
     else:
         method.calibrate(batches)

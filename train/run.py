@@ -208,9 +208,9 @@ def _train(
     with open_loader(settings, data, needs_of(settings), layout) as loader:
         facts = facts_of(settings, loader.state_dict(), frozen)
         if how is None:
-            first = begin(settings, method, loader)
+            first = begin(settings, method, loader, data)
         else:
-            first = restore(folder, settings, parts, averages, loader, facts, how)
+            first = restore(folder, settings, parts, averages, loader, data, facts, how)
             write_atomic(folder.config, to_toml(settings))  # what --force changed, among it
         _announce(settings, data.selections)
         if first == 0 and settings.sample.sample_every:

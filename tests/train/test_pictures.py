@@ -43,7 +43,7 @@ def packed(
 ) -> tuple[list[np.ndarray], int]:
     """The pictures, and how many were made rather than kept."""
     layout = Layout(root / "shards", root / "manifests")
-    source = StylizedSource(method, selection, "teacher", settings, {"run": "r", **identity})
+    source = StylizedSource(method, settings, {"run": "r", **identity}, selection, "teacher")
     pack(source, "out", layout, samples_per_shard=4)
     rows = [row for path in layout.manifests_of("out") for row in read_manifest(path)]
     assert [row["key"] for row in rows] == selection.table.column("key").to_pylist()

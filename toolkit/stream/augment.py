@@ -32,8 +32,9 @@ class Cut:
 
 @dataclass(frozen=True)
 class Augment:
-    """crop: the central square, or one anywhere; least_scale: the smallest side of a random crop,
-    as a part of the picture's shorter side; flip, caption_dropout: probabilities.
+    """crop: the central square, or one anywhere; least_scale, most_scale: the smallest and the
+    largest side of a random crop, as parts of the picture's shorter side; flip, caption_dropout:
+    probabilities.
 
     Raises UserError for a value out of range."""
 
@@ -41,6 +42,7 @@ class Augment:
     least_scale: float = 1.0
     flip: float = 0.0
     caption_dropout: float = 0.0
+    most_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.crop not in ("center", "random"):
@@ -48,8 +50,12 @@ class Augment:
         for name in ("flip", "caption_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name}={getattr(self, name)}: takes 0 to 1")
-        if not 0 < self.least_scale <= 1:
-            raise UserError(f"least_scale={self.least_scale}: takes a number up to 1")
+        if not 0 < self.most_scale <= 1:
+            raise UserError(f"most_scale={self.most_scale}: takes a number up to 1")
+        if not 0 < self.least_scale <= self.most_scale:
+            raise UserError(
+                f"least_scale={self.least_scale}: takes a number up to {self.most_scale:g}"
+            )
 
     def cut(self, seed: int, role: str) -> Cut:
         """How a picture of the sample with this seed is cut."""
@@ -57,7 +63,8 @@ class Augment:
         flipped = self.flip > 0 and uniform(seed, f"flip {scene}") < self.flip
         if self.crop == "center":
             return Cut(flipped=flipped)
-        scale = self.least_scale + (1 - self.least_scale) * uniform(seed, f"scale {scene}")
+        room = self.most_scale - self.least_scale
+        scale = self.least_scale + room * uniform(seed, f"scale {scene}")
         left, top = (uniform(seed, f"{side} {scene}") for side in ("left", "top"))
         return Cut(left, top, scale, flipped)
 

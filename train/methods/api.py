@@ -26,7 +26,8 @@ class StylizeRequest:
     has_style: bool [N]. captions: N texts. seeds: int64 [N], of the noise.
     how: the method's `Stylize`, see `train.methods.needs`.
     labels: the style that each content is of, None where unknown.
-    latents: what the contents are encoded as, in their place.
+    latents: what the contents are encoded as, in their place. styles: by name, the style that each
+    picture is to be of, None for none, where a method makes pictures from texts.
     """
 
     content: torch.Tensor | None
@@ -37,6 +38,7 @@ class StylizeRequest:
     how: Any
     labels: tuple[str | None, ...] = ()
     latents: torch.Tensor | None = None
+    styles: tuple[str | None, ...] = ()
 
 
 class Method(Protocol):
@@ -96,6 +98,24 @@ class Method(Protocol):
 
     def load_trainable_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Puts `trainable_state` back. Raises UserError when names or shapes differ."""
+        ...
+
+
+@runtime_checkable
+class Surveys(Protocol):
+    """What a method has besides that wants to see each sample of the main task once."""
+
+    def survey(self, samples: Iterator[Batch]) -> None:
+        """Looks at all of them, each uncut in the middle, before a new run's first step."""
+        ...
+
+
+@runtime_checkable
+class Imports(Protocol):
+    """What a method has besides that begins with weights of other programs."""
+
+    def imported(self, path: Path) -> None:
+        """Takes the weights of a file. Raises UserError where they do not fit."""
         ...
 
 

@@ -41,7 +41,7 @@ class Needs:
 
     roles: of target, content, style, whose pictures are decoded for training; size: pixels a side;
     features: stored tensors; inputs: the roles that pictures are made from, `target` standing for
-    the sample's own picture.
+    the sample's own picture; none where pictures are made from texts.
     """
 
     roles: tuple[str, ...]

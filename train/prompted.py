@@ -1,0 +1,70 @@
+"""Pictures that a run makes from texts alone, as a source for the packer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from toolkit.core.keyed import key63
+from toolkit.core.records import Link, Record
+from train.methods.api import StylizeRequest
+from train.pictures import Made
+from train.prompts import Prompt
+
+
+@dataclass
+class PromptedSource(Made):
+    """A picture of each prompt.
+
+    prompts: what is to be drawn. references: by style, the pictures that show it: (dataset, key);
+    pictures are linked to all of their style's.
+    """
+
+    prompts: Sequence[Prompt]
+    references: Mapping[str, Sequence[tuple[str, str]]]
+
+    def names(self) -> Sequence[str]:
+        """STYLE/TEXT."""
+        return self._names
+
+    def request(self, start: int, stop: int, device: torch.device) -> StylizeRequest:
+        """Each prompt with noise of its own: a function of the seed, the style and the text."""
+        some = self.prompts[start:stop]
+        seeds = [key63("prompt", self.settings.seed, p.style or "", p.text, p.number) for p in some]
+        return StylizeRequest(
+            content=None,
+            style=None,
+            has_style=torch.zeros(len(some), dtype=torch.bool, device=device),
+            captions=tuple(prompt.text for prompt in some),
+            seeds=torch.tensor(seeds),
+            how=self.settings.how,
+            styles=tuple(prompt.style for prompt in some),
+        )
+
+    def record(self, number: int, members: dict[str, bytes]) -> Record:
+        """With the text as its caption."""
+        prompt = self.prompts[number]
+        style = self.references.get(prompt.style or "", ())
+        return Record(
+            members=members,
+            captions=(prompt.text,),
+            title=prompt.text,
+            style=prompt.style,
+            links=tuple(Link("style", dataset, key) for dataset, key in style),
+            protocol="prompt-1",
+            extra={**asdict(self.settings.how), "seed": self.settings.seed, "nth": prompt.number},
+        )
+
+    def data(self) -> dict[str, Any]:
+        """The prompts and the styles' pictures."""
+        return {
+            "prompts": [[p.style, p.text, p.number] for p in self.prompts],
+            "references": {style: list(map(list, found)) for style, found in
+                           self.references.items()},
+        }  # fmt: skip
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [prompt.name for prompt in self.prompts]
