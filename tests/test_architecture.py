@@ -54,12 +54,14 @@ LAYERS = {
     "toolkit.encoding": ("toolkit.core", "toolkit.store", "toolkit.stream", "toolkit.encoders"),
     "toolkit": ("toolkit",),
     "train.parts": (),
+    "train.lora": ("toolkit.core", "toolkit.encoders"),
     "train.methods": (
         "toolkit.core",
         "toolkit.store",
         "toolkit.stream",
         "toolkit.encoders",
         "train.parts",
+        "train.lora",
     ),
     "train": ("toolkit", "train"),
     "eval": ("toolkit", "eval", "train"),  # train: one file only, see below

@@ -175,6 +175,46 @@ def sdxl(folder: Path) -> Path:
     return folder
 
 
+def stable_diffusion(folder: Path, prediction: str = "epsilon", flat: bool = True) -> Path:
+    """A whole pipeline of Stable Diffusion 1.x (or, with v_prediction, 2.x): 32 pixels, latents
+    4×16×16. flat: as transformers ≥ 5.6 writes the text encoder; as all before did otherwise."""
+    from diffusers import (
+        AutoencoderKL,
+        DDIMScheduler,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    texts = folder.with_name(f"{folder.name}_texts")
+    _clip_tokenizer(texts)
+    torch.manual_seed(15)
+    unet = UNet2DConditionModel(
+        block_out_channels=(8, 16), layers_per_block=1, sample_size=16, in_channels=4,
+        out_channels=4, norm_num_groups=4, attention_head_dim=2, cross_attention_dim=16,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    )  # fmt: skip
+    scheduler = DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
+        set_alpha_to_one=False, steps_offset=1, prediction_type=prediction,
+    )  # fmt: skip
+    StableDiffusionPipeline(
+        AutoencoderKL.from_pretrained(autoencoder_kl(folder.with_name(f"{folder.name}_vae"))),
+        CLIPTextModel(CLIPTextConfig(**_clip_text_sizes(16))),
+        CLIPTokenizer.from_pretrained(texts), unet, scheduler, None, None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)  # fmt: skip
+    if not flat:
+        from safetensors.torch import load_file, save_file
+
+        path = folder / "text_encoder" / "model.safetensors"
+        state = {f"text_model.{n.removeprefix('text_model.')}": t for n, t in
+                 load_file(path).items()}  # fmt: skip
+        save_file(state, path, metadata={"format": "pt"})
+    return folder
+
+
 def ip_adapter(folder: Path) -> Path:
     """For `sdxl`: sdxl_models/ with the adapter and its image encoder, as in the hub's
     repository."""
@@ -331,6 +371,10 @@ TWINS: dict[str, Callable[[Path], Path]] = {
     "clip_image": clip, "clip_text": clip, "dino": dinov2, "t5": t5, "sdxl_text": sdxl_text,
 
 }  # fmt: skip
+
+
+BACKBONES: dict[str, Callable[[Path], Path]] = {"dreambooth_lora": stable_diffusion}
+"""What methods are trained beside that have to be given a backbone."""
 
 
 def _clip_text_sizes(width: int) -> dict[str, int]:

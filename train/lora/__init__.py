@@ -1,0 +1,1 @@
+"""Low-rank adapters as files: read, written, merged, resized. See `python -m train.lora`."""
