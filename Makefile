@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 TEST_JOBS ?= 3
 
-.PHONY: setup demo recipe-style-adapter test test-slow lint lock clean
+.PHONY: setup demo recipe-style-adapter jdiff test test-slow lint lock clean
 
 setup: .venv/.ready
 
@@ -32,6 +32,10 @@ demo: setup
 # Raw data, pairs, a teacher's targets, training and scores, at three sizes; LIMIT=24 rehearses it.
 recipe-style-adapter: setup
 	$(MAKE) -f train/methods/style_adapter/recipe.mk PYTHON=$(BIN)/python
+
+# Few-shot styles of a folder: prior pictures, a LoRA each, their prompts, scores; SRC=DIR STYLES=n CARDS=1,2.
+jdiff: setup
+	$(MAKE) -f train/methods/dreambooth_lora/recipe.mk PYTHON=$(BIN)/python
 
 # One thread for each job: more would wait for each other. Three jobs, for tests of processes wait a lot;
 # files in their order, for those of whole commands (e2e) take longest and must not come last.

@@ -57,7 +57,12 @@ class _Autoencoder:
 
     @torch.no_grad()
     def encode(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
-        values = signed(pixels.to(self._device), torch.float32)
+        return self.encode_signed(signed(pixels.to(self._device), torch.float32))
+
+    @torch.no_grad()
+    def encode_signed(self, values: torch.Tensor) -> dict[str, torch.Tensor]:
+        """As `encode`, of values that no eight bits hold: float [N,3,S,S] in [-1,1]."""
+        values = values.to(self._device).float()
         return {"latent": in_full_range(self._model, self._moments, values)[0]}
 
     def latents(self, encoded: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:

@@ -12,11 +12,12 @@ validation/ with a table in it, whose name is the split then.
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from toolkit.core.errors import UserError
 from toolkit.core.keyed import key64
@@ -27,6 +28,7 @@ from toolkit.store.images import PICTURE_EXTENSIONS, is_picture, picture_extensi
 from toolkit.store.keys import readable
 from toolkit.store.records_io import facts_of, records
 
+CaptionFrom = Literal["files", "name", "folder"]
 _TABLES = ("metadata.csv", "metadata.jsonl")
 _FILE_COLUMNS = ("file_name", "path")
 _TEXT_FIELDS = ("style", "artist", "genre", "title", "licence", "split")
@@ -34,7 +36,9 @@ _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val",
            "validation": "val", "dev": "val", "test": "test"}  # fmt: skip
 
 
-def open_source(src: Path, metadata: Path | None = None) -> "Folder":
+def open_source(
+    src: Path, metadata: Path | None = None, caption_from: CaptionFrom = "files"
+) -> "Folder":
     """Opens a folder. Raises UserError when it is missing or holds no picture, or for a table that
     names no files.
 
@@ -42,6 +46,8 @@ def open_source(src: Path, metadata: Path | None = None) -> "Folder":
         src: the folder.
         metadata: one table of facts, .csv, .jsonl or .json, whose column file_name or path names
             files from src on; every metadata.csv and metadata.jsonl below src otherwise.
+        caption_from: what is the caption of a picture that has none: nothing (files), its own name
+            without a number at its end (name), or its folder's name (folder).
     """
     if not src.is_dir():
         raise UserError(f"there is no folder {src}: give an existing one with --src=DIR")
@@ -51,17 +57,18 @@ def open_source(src: Path, metadata: Path | None = None) -> "Folder":
         raise UserError(f"no pictures in {src}: expected files ending in {known}")
     if metadata is not None and not _file_of(next(records(metadata), {})):
         raise UserError(f"{metadata} has no row with file_name or path: it names files below {src}")
-    return Folder(src, metadata, picture_extension(first) or "jpg")
+    return Folder(src, metadata, picture_extension(first) or "jpg", caption_from)
 
 
 @dataclass(frozen=True)
 class Folder:
     """A tree of pictures. metadata: the one table of facts, where it is not to be looked for; ext:
-    the one picture extension that the whole dataset gets."""
+    the one picture extension that the whole dataset gets; caption_from: as of `open_source`."""
 
     src: Path
     metadata: Path | None = None
     ext: str = "jpg"
+    caption_from: CaptionFrom = "files"
 
     def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
         """Pictures in the order of their paths; rows of tables without a picture are noted, and
@@ -110,7 +117,7 @@ class Folder:
         path, listed = self.src / name, dict(listed)
         beside = facts_of(path) if ".json" in endings else {}
         lines = _lines(path.with_suffix(".txt")) if ".txt" in endings else ()
-        told = [_captions(beside), lines, _captions(listed)]
+        told = [_captions(beside), lines, _captions(listed), self._named(name)]
         facts = {**listed, **beside}
         texts = {name: _text(facts.pop(name, None)) for name in _TEXT_FIELDS}
         split = texts["split"]
@@ -130,7 +137,20 @@ class Folder:
     def describe(self) -> dict[str, Any]:
         """Kind and folder name; the place on this machine is left out on purpose."""
         described = {"kind": "folder", "src": self.src.resolve().name, "ext": self.ext}
-        return described | ({"metadata": self.metadata.name} if self.metadata else {})
+        described |= {"metadata": self.metadata.name} if self.metadata else {}
+        is_usual = self.caption_from == "files"
+        return described if is_usual else {**described, "caption_from": self.caption_from}
+
+    def _named(self, path: str) -> tuple[str, ...]:
+        """The caption that a picture's place says."""
+        folder, _, file = readable(path).rpartition("/")
+        text = {
+            "files": "",
+            "name": re.sub(r"[\s_-]*\(?\d+\)?$", "", file.rpartition(".")[0]),
+            "folder": folder.rpartition("/")[2],
+        }[self.caption_from]
+        text = re.sub(r"[_\s]+", " ", text).strip()
+        return (text,) if text else ()
 
 
 def _read_table(

