@@ -50,6 +50,10 @@ class Made:
         """What each picture is called, in order; all differ."""
         raise NotImplementedError
 
+    def key(self, name: str) -> str:
+        """The key that a picture is to have, where it is not made of its name."""
+        return ""
+
     def request(self, start: int, stop: int, device: torch.device) -> StylizeRequest:
         """What to make at once."""
         raise NotImplementedError
@@ -65,7 +69,7 @@ class Made:
     def index(self, notes: Counter[str] | None = None) -> Iterator[Ref]:
         """One picture per name."""
         for number, name in enumerate(self.names()):
-            yield Ref(name, number)
+            yield Ref(name, number, key=self.key(name))
 
     def read(self, ref: Ref) -> Record:
         """Makes the picture, and its neighbours with it."""

@@ -1,5 +1,7 @@
 """Pictures that a run makes from texts alone, as a source for the packer."""
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -28,6 +30,11 @@ class PromptedSource(Made):
     def names(self) -> Sequence[str]:
         """STYLE/TEXT."""
         return self._names
+
+    def key(self, name: str) -> str:
+        """In small letters, unless another text differs from it in these alone."""
+        plain = _plain(name)
+        return plain if self._plain[plain] == 1 else ""
 
     def request(self, start: int, stop: int, device: torch.device) -> StylizeRequest:
         """Each prompt with noise of its own: a function of the seed, the style and the text."""
@@ -68,3 +75,11 @@ class PromptedSource(Made):
     @cached_property
     def _names(self) -> list[str]:
         return [prompt.name for prompt in self.prompts]
+
+    @cached_property
+    def _plain(self) -> Counter[str]:
+        return Counter(map(_plain, self._names))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from toolkit.core.errors import UserError
 from toolkit.store.layout import Layout
+from toolkit.store.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,13 @@ def stored_prompts(layout: Layout, dataset: str) -> Mapping[str, Sequence[str]]:
     except (OSError, ValueError, LookupError, AttributeError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def has_prompts(selections: Sequence[Selection], layout: Layout, main: str) -> bool:
+    """Whether prompts came with the pictures of each style of the first task."""
+    styles = selections[0].table.column("style").unique().to_pylist()
+    stored = stored_prompts(layout, main if selections[0].name == "main" else selections[0].name)
+    return all(stored.get(style or "") for style in styles)
 
 
 def prompts_of(

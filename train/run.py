@@ -194,7 +194,6 @@ def _train(
     from train.averages import Averages
     from train.data import open_loader
     from train.identity import facts_of
-    from train.methods import stylize_flags
     from train.numerics import compile_checked
     from train.resume import begin, restore
     from train.runs import needs_of
@@ -234,13 +233,27 @@ def _train(
     print(f"{session.done - first} steps in {time.monotonic() - began:.0f} s; run: {folder.path}")
     if watch.columns:
         print(f"pictures: {folder.samples}, columns: {watch.columns}")
-    flags = stylize_flags(settings.method, settings.method_config)
-    if data.validation[0] is data.selections[0]:  # nothing is held out to make pictures of
-        flags += " --content=FILE" + " --style=FILE" * ("style" in needs_of(settings).inputs)
     if settings.ema.sigma_rels:
         sigma = max(settings.ema.sigma_rels)
         print(f"averaged weights: python -m train.ema --run={folder.path} --sigma_rel={sigma:g}")
-    print(f"next: python -m train.stylize --run={folder.path}{flags}")
+    print(
+        f"next: python -m train.stylize --run={folder.path}{_how_to_draw(settings, data, layout)}"
+    )
+
+
+def _how_to_draw(settings: Any, data: Any, layout: Layout) -> str:
+    """Flags without which train.stylize does not know what to make."""
+    from train.methods import stylize_flags
+    from train.prompts import has_prompts
+    from train.runs import needs_of
+
+    flags = stylize_flags(settings.method, settings.method_config)
+    inputs = needs_of(settings).inputs
+    if inputs and data.validation[0] is data.selections[0]:  # nothing is held out to work on
+        flags += " --content=FILE" + " --style=FILE" * ("style" in inputs)
+    if not inputs and not has_prompts(data.selections, layout, settings.data.main):
+        flags += " --caption=TEXT"
+    return flags
 
 
 def _leave(settings: Any, folder: Any, session: Any) -> None:

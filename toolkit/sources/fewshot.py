@@ -100,11 +100,11 @@ class Fewshot:
     def prompts(self) -> dict[str, list[str]]:
         """The prompt list of every style that has one, in the order of its numbers."""
         found = {}
-        for path in sorted(self.src.rglob("prompt.json")):
-            tree = read_object(path)
-            names = sorted(tree, key=lambda name: (len(name), name))  # 2 before 10
-            style = path.parent.relative_to(self.src).as_posix()
-            found[readable(style)] = [str(tree[name]) for name in names]
+        for name in walk_files(self.src, lambda name: name == "prompt.json"):
+            tree = read_object(self.src / name)
+            numbers = sorted(tree, key=lambda number: (len(number), number))  # 2 before 10
+            style = name.rpartition("/")[0]
+            found[readable(style)] = [str(tree[number]) for number in numbers]
         return found
 
 

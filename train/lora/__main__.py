@@ -2,7 +2,7 @@
 
 python -m train.lora show style.safetensors
 python -m train.lora convert style.safetensors --to=kohya --out=style-kohya.safetensors
-python -m train.lora merge one.safetensors two.safetensors --weights=1,0.5 --out=both.safetensors
+python -m train.lora merge one.safetensors --others=two.safetensors --out=both.safetensors
 python -m train.lora resize style.safetensors --rank=8 --out=small.safetensors
 python -m train.lora bake style.safetensors --backbone=DIR --out=DIR2
 """
@@ -54,12 +54,15 @@ def convert(lora: Path, *, out: Path, to: Format = "diffusers") -> None:
     _write(read_lora(lora), out, to)
 
 
-def merge(*loras: Path, out: Path, weights: tuple[float, ...] = (), rank: int = 0,
-          to: Format = "diffusers") -> None:  # fmt: skip
+def merge(
+    lora: Path, *, others: tuple[Path, ...], out: Path, weights: tuple[float, ...] = (),
+    rank: int = 0, to: Format = "diffusers",
+) -> None:  # fmt: skip
     """Puts several LoRAs of one model together.
 
     Args:
-        loras: the files.
+        lora: the file, or a folder of diffusers.
+        others: the same of those that are added, comma-separated.
         out: the file to write.
         weights: of each, comma-separated; 1 otherwise.
         rank: of the result; the sum of all ranks otherwise, which loses nothing.
@@ -68,11 +71,11 @@ def merge(*loras: Path, out: Path, weights: tuple[float, ...] = (), rank: int = 
     from train.lora.change import merged, resized
     from train.lora.reading import read_lora
 
-    if len(loras) < 2:
-        raise UserError("name two LoRAs or more")
+    loras = (lora, *others)
     if weights and len(weights) != len(loras):
         raise UserError(f"--weights: {len(weights)} of them for {len(loras)} LoRAs")
-    found = merged([read_lora(path) for path in loras], weights or [1.0] * len(loras))
+    read = [read_lora(path) for path in loras]
+    found = merged(read, weights or [1.0] * len(loras))
     if rank:
         found, kept = resized(found, rank)
         print(f"{kept:.2%} of the squared changes are kept")

@@ -1,0 +1,195 @@
+"""Few-shot styles through the real commands: packed, trained, drawn, scored, exported."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import SHARED_DATA, encoded, picture
+from tests.fork_server import fork_server
+from tests.twins import stable_diffusion
+from toolkit.store.layout import Layout
+from toolkit.store.manifest import read_manifest
+
+REAL = SHARED_DATA / "fewshot" / "jittor5_A"
+PROMPTS = {"0": "Library", "1": "Ball of wool", "2": "Phone"}
+
+
+def succeed(folder: Path, module: str, *flags: str) -> str:
+    done = fork_server().run(module, list(flags), folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def write_style(folder: Path, seed: int, names: tuple[str, ...]) -> None:
+    (folder / "images").mkdir(parents=True)
+    for number, name in enumerate(names):
+        pixels = picture(100 * seed + number, 40, 40)
+        (folder / "images" / f"{name}.png").write_bytes(encoded(pixels, "PNG"))
+    (folder / "prompt.json").write_text(json.dumps(PROMPTS))
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """styles/ and a backbone sd/ of random weights."""
+    folder = tmp_path_factory.mktemp("fewshot")
+    stable_diffusion(folder / "sd")
+    write_style(folder / "styles" / "05", 5, ("ball", "bird", "red_house"))
+    write_style(folder / "styles" / "09", 9, ("cat", "dog"))
+    succeed(folder, "toolkit.pack", "fewshot", "--src=styles", "--name=fewshot")
+    prior = ["--config=smoke", "--main=fewshot", "--steps=2", "--backbone=sd"]
+    succeed(folder, "train.prior", *prior, "--each=2")
+    return folder
+
+
+TRAIN = ("dreambooth_lora", "--config=smoke", "--main=fewshot", "--mix=main:1,prior:1",
+         "--backbone=sd", "--num_pairs=2", "--sample.steps=2", "--threads=1")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(work: Path) -> Path:
+    out = succeed(work, "train.run", *TRAIN, "--where=style='05'", "--name=five", "--steps=30",
+                  "--lora.unet_alpha=8", "--lora.text_rank=2")  # fmt: skip
+    assert out.splitlines()[-1] == "next: python -m train.stylize --run=runs/five"
+    return work / "runs" / "five"
+
+
+def rows_of(work: Path, dataset: str) -> list[dict[str, Any]]:
+    layout = Layout(work / "shards", work / "manifests")
+    return [row for path in layout.manifests_of(dataset) for row in read_manifest(path)]
+
+
+def test_prior_pictures_are_of_what_the_style_shows_and_is_asked_for(work: Path) -> None:
+    things = ["ball", "bird", "red house", *PROMPTS.values()]
+    rows = rows_of(work, "prior")
+    assert [row["caption"] for row in rows] == [thing for thing in things for _ in range(2)]
+    assert len({row["sha256"] for row in rows}) == 12
+    assert {row["style"] for row in rows} == {None}
+    per = ["--scope=per_style", "--name=own", "--each=1", "--steps=1"]
+    succeed(work, "train.prior", "--config=smoke", "--main=fewshot", "--backbone=sd", *per)
+    assert [row["caption"] for row in rows_of(work, "own-09")] == ["cat", "dog", *PROMPTS.values()]
+
+
+def test_it_learns_and_draws_the_prompts_of_its_style(work: Path, run: Path) -> None:
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    losses = [row["eval_loss"] for row in log if "eval_loss" in row]
+    assert losses[-1] < losses[0]
+    assert {name for row in log for name in row} >= {"loss/main", "loss/prior", "mse/prior"}
+    drawn = ["--steps=3", "--guidance=3"]
+    out = succeed(work, "train.stylize", f"--run={run}", *drawn, "--files=outputs")
+    assert "3 files in outputs" in out
+    assert sorted(p.name for p in (work / "outputs" / "05").iterdir()) == [
+        "Ball of wool.png", "Library.png", "Phone.png",
+    ]  # fmt: skip
+    rows = rows_of(work, "five-out")
+    assert [row["key"] for row in rows] == ["05_library", "05_ball_of_wool", "05_phone"]
+    assert {row["style"] for row in rows} == {"05"}
+    linked = [link["key"] for link in rows[0]["links"] if link["role"] == "style"]
+    assert linked == ["05_ball", "05_bird", "05_red_house"]
+    summary = succeed(work, "eval.run", f"--run={run}")
+    assert "3 style the same" in summary  # what it is scored against is what it was trained on
+    assert "missing: clip_score: clip: openai/clip-vit-base-patch32 is missing" in summary
+    succeed(work, "eval.report", f"--run={run}")
+    assert (run / "report.html").is_file()
+
+
+def test_what_is_drawn_follows_its_flags(work: Path, run: Path) -> None:
+    def one(*flags: str) -> np.ndarray:
+        out = succeed(work, "train.stylize", f"--run={run}", "--caption=Phone", "--steps=4", *flags)
+        return np.asarray(Image.open(work / out.splitlines()[-1])).astype(int)
+
+    usual = one()
+    assert np.array_equal(one(), usual)
+    others = [one(*flags) for flags in (
+        ("--scale=0",), ("--init=noise",), ("--seed=1",), ("--guidance=1",), ("--negative=cat",),
+        ("--init=content", f"--content={work / 'styles/09/images/cat.png'}"), ("--strength=0.5",),
+    )]  # fmt: skip
+    assert not any(np.array_equal(found, usual) for found in others)
+    for flags, says in (
+        (["--style=a.png"], "takes no picture for a style"),
+        (["--caption=x", "--target_style=09"], "the run knows 05"),
+        (["--caption=x", "--init=content"], "give a picture with --content"),
+        (["--prompts=none.txt"], "cannot read the prompts none.txt"),
+        (["--out=a.png"], "--out goes with one picture"),
+    ):
+        done = fork_server().run("train.stylize", [f"--run={run}", *flags], work)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert says in done.stderr
+
+
+LOAD = """
+import sys
+import numpy, torch
+from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler
+pipe = DiffusionPipeline.from_pretrained(sys.argv[1])
+pipe.load_lora_weights(sys.argv[2], weight_name=sys.argv[3])
+pipe.scheduler = DPMSolverMultistepScheduler.from_config(
+    {**pipe.scheduler.config, "algorithm_type": "dpmsolver++"})
+latents = torch.randn(4, 16, 16, generator=torch.Generator().manual_seed(7))[None]
+found = pipe("an image of Phone in style_05", num_inference_steps=3, guidance_scale=4.0,
+             latents=latents, output_type="np").images[0]
+numpy.save(sys.argv[4], found)
+"""
+
+
+def test_exported_and_loaded_in_a_fresh_process_it_draws_the_same(work: Path, run: Path) -> None:
+    """α is 8 of a rank of 16; the picture is the command's, twice, from either file."""
+    succeed(work, "train.export", f"--run={run}", "--out=exported")
+    out = succeed(work, "train.stylize", f"--run={run}", "--caption=Phone", "--steps=3",
+                  "--guidance=4", "--init=noise", "--seed=7")  # fmt: skip
+    made = np.asarray(Image.open(work / out.splitlines()[-1])).astype(int)
+    found = []
+    for name in ("pytorch_lora_weights.safetensors", "kohya.safetensors"):
+        words = ["sd", "exported", name, "found.npy"]
+        done = subprocess.run(
+            [sys.executable, "-c", LOAD, *words], cwd=work, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        found.append(np.load(work / "found.npy"))
+        assert np.abs((found[-1] * 255).round() - made).max() <= 1
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-5)
+    told = succeed(work, "train.lora", "show", "exported/kohya.safetensors")
+    assert "modelspec.trigger_phrase: an image of … in style_05" in told
+    flags = ["--rank=2", "--out=small.safetensors", "--to=kohya"]
+    assert "are kept" in succeed(work, "train.lora", "resize", "exported", *flags)
+    flags = ["exported", "--others=small.safetensors", "--weights=1,-1", "--rank=4",
+             "--out=both.safetensors"]  # fmt: skip
+    succeed(work, "train.lora", "merge", *flags)
+    succeed(work, "train.lora", "convert", "both.safetensors", "--to=kohya", "--out=k.safetensors")
+    succeed(work, "train.lora", "bake", "exported", "--backbone=sd", "--out=baked")
+    words = ["baked", "exported", "pytorch_lora_weights.safetensors", "found.npy"]
+    plain = LOAD.replace("pipe.load_lora_weights", "(lambda *a, **k: None)")
+    subprocess.run([sys.executable, "-c", plain, *words], cwd=work, check=True, capture_output=True)
+    np.testing.assert_allclose(np.load(work / "found.npy"), found[0], rtol=0, atol=1e-4)
+    begun = [*TRAIN, "--where=style='05'", "--name=on", "--steps=1", "--sample_every=0",
+             "--lora.text_rank=2", "--init_from=exported/kohya.safetensors"]  # fmt: skip
+    succeed(work, "train.run", *begun)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the competition's pictures are not here")
+def test_the_real_ten_pictures(work: Path, tmp_path: Path) -> None:
+    """Ten pictures of 1024 pixels and 25 prompts, end to end to a scored report."""
+    (tmp_path / "styles").mkdir()
+    (tmp_path / "styles" / "03").symlink_to(REAL / "03")
+    (tmp_path / "sd").symlink_to(work / "sd")
+    succeed(tmp_path, "toolkit.pack", "fewshot", "--src=styles", "--name=fewshot")
+    prior = ["--config=smoke", "--main=fewshot", "--steps=2", "--backbone=sd", "--each=1"]
+    assert "35 pictures of 35 things" in succeed(tmp_path, "train.prior", *prior)
+    succeed(tmp_path, "train.run", *TRAIN, "--where=style='03'", "--name=three")
+    log = [
+        json.loads(line) for line in (tmp_path / "runs/three/log.jsonl").read_text().splitlines()
+    ]
+    losses = [row["eval_loss"] for row in log if "eval_loss" in row]
+    assert losses[-1] < losses[0]
+    out = succeed(tmp_path, "train.stylize", "--run=runs/three", "--steps=2")
+    assert "25 pictures in the dataset three-out, 0 failed" in out
+    summary = succeed(tmp_path, "eval.run", "--run=runs/three")
+    assert "10 style the same" in summary
+    assert "missing: fid, kid: inception" in summary
+    succeed(tmp_path, "eval.report", "--run=runs/three")
