@@ -1,7 +1,7 @@
 """One picture, from files to a file."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +59,13 @@ def check_out(path: Path) -> None:
 
 
 def make_one(
-    method: Method, given: Sequence[Any], caption: str, chosen: StylizeSettings, path: Path
+    method: Method, given: Mapping[str, Any], caption: str, chosen: StylizeSettings, path: Path
 ) -> None:
     """Writes a picture.
 
     Args:
         method: with its weights.
-        given: content and style as `read_given` returns them, as far as the method takes them.
+        given: content and style as `read_given` returns them, as far as there are any.
         caption: what the picture shows.
         chosen: how it is made.
         path: of the PNG.
@@ -76,15 +76,16 @@ def make_one(
     from train.watch import save_picture, to_uint8
 
     device = next(method.module().parameters()).device
-    tensors = [
-        (_square(d, chosen.needs.size) if isinstance(d, bytes) else d).to(device) for d in given
-    ]
-    is_latent = bool(given) and not isinstance(given[0], bytes)
-    content = tensors[0] if tensors else None
+    tensors = {
+        role: (square(d, chosen.needs.size) if isinstance(d, bytes) else d).to(device)
+        for role, d in given.items()
+    }
+    is_latent = "content" in given and not isinstance(given["content"], bytes)
+    content = tensors.get("content")
     made = method.stylize(
         StylizeRequest(
             content=None if is_latent else content,
-            style=tensors[1] if len(tensors) > 1 else None,
+            style=tensors.get("style"),
             has_style=torch.ones(1, dtype=torch.bool),
             captions=(caption,),
             seeds=torch.tensor([chosen.seed]),
@@ -97,8 +98,8 @@ def make_one(
     save_picture(path, to_uint8(made[0].cpu()))
 
 
-def _square(data: bytes, size: int) -> Any:
-    """Picture bytes as float [1,3,size,size] in [-1,1]."""
+def square(data: bytes, size: int) -> Any:
+    """The middle of a picture's bytes as float [1,3,size,size] in [-1,1]."""
     import numpy as np
     import torch
 

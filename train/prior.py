@@ -109,7 +109,7 @@ def _make(
     }
     for dataset, texts in wanted.items():
         prompts = several(texts, None, each)
-        source = PromptedSource(method, chosen, identity, prompts, {})
+        source = PromptedSource(method, chosen, identity, prompts, {}, layout)
         target = dataset if limit is None else f"{dataset}-rehearsal"
         result = pack(source, target, layout, samples_per_shard=64, limit=limit)
         print(f"{result.num_ok} pictures of {len(texts)} things in the dataset {target}")

@@ -85,13 +85,15 @@ def main(
     needs = needs_of(settings)
     chosen = StylizeSettings(how, needs, seed)
     from_texts = not needs.inputs
-    _check(settings.method, needs, content, style, prompts, files)
+    wants_style = getattr(how, "wants_style", False)
+    _check(settings.method, needs, content, style, prompts, files, wants_style)
     if content is not None or (from_texts and caption):
         stem = content.stem if content else re.sub(r"[^\w-]+", "-", caption)[:60]
         stem += f"_{style.stem if style else getattr(how, 'target_style', '')}"
         path = out or free_path(folder.path / "stylized", stem.strip("_-"))
         check_out(path)
-        given = [read_given(file) for file in (content, style) if file is not None]
+        files_of = {"content": content, "style": style}
+        given = {role: read_given(file) for role, file in files_of.items() if file is not None}
         with alone(settings):
             method = load_trained(folder, settings, checkpoint).method
             make_one(method, given, caption, chosen, path)
@@ -101,16 +103,15 @@ def main(
     layout = local_layout(shards, manifests)
     if out is not None:
         raise UserError("--out goes with one picture; many are packed as a dataset, --name=…")
-    wanted: dict[str, Any] = {}
+    kind: Any = StylizedSource
+    wanted: tuple[Any, ...]
     if from_texts and dataset is None and where is None:
-        wanted["prompts"], wanted["references"] = _prompts(settings.data, layout, prompts)
-        kind: Any = PromptedSource
+        kind, wanted = PromptedSource, _prompts(settings.data, layout, prompts)
     else:
-        stored, selection = _select(settings.data, dataset, where, layout)
-        kind, wanted = StylizedSource, {"selection": selection, "dataset": stored}
+        wanted = _select(settings.data, dataset, where, layout)
     with alone(settings):
         trained = load_trained(folder, settings, checkpoint)
-        source = kind(trained.method, chosen, trained.identity, **wanted)
+        source = kind(trained.method, chosen, trained.identity, *wanted)
         make_many(trained, source, layout, name or folder.dataset, limit, checkpoint)
     if files is not None and limit is None:
         count = write_files(layout, name or folder.dataset, files)
@@ -125,11 +126,15 @@ def _tell(method: Any) -> None:
 
 def _check(
     method: str, needs: Any, content: Path | None, style: Path | None, prompts: Path | None,
-    files: Path | None,
+    files: Path | None, wants_style: bool,
 ) -> None:  # fmt: skip
     """Raises UserError for files that do not go together."""
     takes_style = "style" in needs.inputs
-    if style is not None and not takes_style:
+    if style is not None and "style" in needs.takes and not wants_style:
+        raise UserError(
+            f"--style={style}: a picture of the style is used where an option wants one, see --help"
+        )
+    if style is not None and not takes_style and "style" not in needs.takes:
         raise UserError(
             f"--style={style}: {method} takes no picture for a style, name one with --target_style"
         )
@@ -142,8 +147,8 @@ def _check(
             )
 
 
-def _select(data: Any, dataset: str | None, where: str | None, layout: Layout) -> tuple[str, Any]:
-    """The dataset, and its samples to stylise, under the name of its task."""
+def _select(data: Any, dataset: str | None, where: str | None, layout: Layout) -> tuple[Any, str]:
+    """The samples to stylise, under the name of their task, and their dataset."""
     from toolkit.store.selection import select
     from toolkit.stream.mix import parse_mix
     from toolkit.stream.tasks import dataset_of
@@ -154,9 +159,9 @@ def _select(data: Any, dataset: str | None, where: str | None, layout: Layout) -
     held_out = f"split = '{data.val_split}'"
     usual = [data.where, held_out] if task == main else [held_out]
     if where:
-        return chosen, select(task, chosen, where, layout)
+        return select(task, chosen, where, layout), chosen
     try:
-        return chosen, select(task, chosen, usual, layout)
+        return select(task, chosen, usual, layout), chosen
     except UserError as error:
         raise UserError(
             f"{error}: name a picture with --content=FILE, or packed ones with --where="
@@ -165,8 +170,9 @@ def _select(data: Any, dataset: str | None, where: str | None, layout: Layout) -
 
 def _prompts(
     data: Any, layout: Layout, file: Path | None
-) -> tuple[list[Any], dict[str, list[tuple[str, str]]]]:
-    """What is to be drawn in the styles that the run was trained on, and their pictures."""
+) -> tuple[list[Any], dict[str, list[tuple[str, str]]], Layout]:
+    """What is to be drawn in the styles that the run was trained on, their pictures, and where
+    these lie."""
     from toolkit.stream.tasks import dataset_of, tasks_of
     from train.prompts import prompts_of
 
@@ -176,7 +182,7 @@ def _prompts(
     for row in main.table.select(["key", "style"]).to_pylist():
         pictures.setdefault(row["style"] or "", []).append((dataset, row["key"]))
     styles = [style or None for style in sorted(pictures)]
-    return prompts_of(styles, layout, dataset, file), pictures
+    return prompts_of(styles, layout, dataset, file), pictures, layout
 
 
 def _fields(_: list[str], flags: Mapping[str, str]) -> tuple[str, dict[str, str]]:

@@ -98,6 +98,20 @@ def test_it_learns_and_draws_the_prompts_of_its_style(work: Path, run: Path) -> 
     assert (run / "report.html").is_file()
 
 
+def test_prompts_are_drawn_with_pictures_of_their_style(work: Path, run: Path) -> None:
+    """Each prompt with one of them, always the same, which its row names."""
+    flags = ["--steps=3", "--inject.layers=6", "--inject.gamma=0.3", "--name=injected"]
+    succeed(work, "train.stylize", f"--run={run}", *flags)
+    rows = rows_of(work, "injected")
+    shown = [json.loads(row["extra"])["shown"] for row in rows]
+    assert set(shown) <= {"05_ball", "05_bird", "05_red_house"}
+    assert len(set(shown)) > 1
+    succeed(work, "train.stylize", f"--run={run}", "--steps=3", "--name=plain")
+    assert all(
+        a["sha256"] != b["sha256"] for a, b in zip(rows, rows_of(work, "plain"), strict=True)
+    )
+
+
 def test_what_is_drawn_follows_its_flags(work: Path, run: Path) -> None:
     def one(*flags: str) -> np.ndarray:
         out = succeed(work, "train.stylize", f"--run={run}", "--caption=Phone", "--steps=4", *flags)
@@ -108,12 +122,14 @@ def test_what_is_drawn_follows_its_flags(work: Path, run: Path) -> None:
     others = [one(*flags) for flags in (
         ("--scale=0",), ("--init=noise",), ("--seed=1",), ("--guidance=1",), ("--negative=cat",),
         ("--init=content", f"--content={work / 'styles/09/images/cat.png'}"), ("--strength=0.5",),
+        ("--inject.layers=6", f"--style={work / 'styles/05/images/ball.png'}"),
     )]  # fmt: skip
     assert not any(np.array_equal(found, usual) for found in others)
     for flags, says in (
-        (["--style=a.png"], "takes no picture for a style"),
+        (["--style=a.png"], "is used where an option wants one"),
         (["--caption=x", "--target_style=09"], "the run knows 05"),
         (["--caption=x", "--init=content"], "give a picture with --content"),
+        (["--caption=x", "--inject.layers=6"], "give a picture of the style with --style"),
         (["--prompts=none.txt"], "cannot read the prompts none.txt"),
         (["--out=a.png"], "--out goes with one picture"),
     ):

@@ -41,13 +41,15 @@ class Needs:
 
     roles: of target, content, style, whose pictures are decoded for training; size: pixels a side;
     features: stored tensors; inputs: the roles that pictures are made from, `target` standing for
-    the sample's own picture; none where pictures are made from texts.
+    the sample's own picture; none where pictures are made from texts. takes: roles that may be
+    given besides when pictures are made.
     """
 
     roles: tuple[str, ...]
     size: int
     features: tuple[Feature, ...] = ()
     inputs: tuple[str, ...] = ("content", "style")
+    takes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -69,13 +69,35 @@ class Config:
 
 
 @dataclass(frozen=True)
+class Inject:
+    """Style injection (Chung et al. 2024, arXiv 2312.09008). layers: the last so many transformers
+    of the UNet's upward half whose self-attention takes its keys and values from a picture of the
+    style, 0 for none; theirs is 6. gamma: how much of what is shown is kept, their γ. temperature:
+    sharpness of that attention, their τ. adain: whether the first noise gets the channels' means
+    and deviations of the style picture's.
+    """
+
+    layers: int = 0
+    gamma: float = 0.75
+    temperature: float = 1.5
+    adain: bool = False
+
+    def __post_init__(self) -> None:
+        at_least(0, layers=self.layers)
+        if not 0 <= self.gamma <= 1:
+            raise UserError(f"--inject.gamma={self.gamma}: takes a number from 0 to 1")
+        if self.temperature <= 0:
+            raise UserError(f"--inject.temperature={self.temperature}: takes a number above 0")
+
+
+@dataclass(frozen=True)
 class Stylize:
     """How pictures are made. steps: of the solver; guidance: classifier-free guidance weight, 1 is
     none; init: what is noised to begin with: the average of the style's pictures, nothing (noise),
     or --content; strength: share of the steps that is walked from there, 1 leaves nothing of it;
     scale: of what was trained, 0 is the backbone alone, 1 as trained; target_style: name of the
     style, where the run knows several or the samples' own is not meant; negative: a text that
-    guidance leads away from.
+    guidance leads away from; inject: self-attention of a picture of the style, with DDIM steps.
     """
 
     steps: int = 40
@@ -85,12 +107,18 @@ class Stylize:
     scale: float = 1.0
     target_style: str = ""
     negative: str = ""
+    inject: Inject = field(default_factory=Inject)
 
     def __post_init__(self) -> None:
         if not 0 < self.strength <= 1:
             raise UserError(f"--strength={self.strength}: takes a number above 0, at most 1")
         if self.guidance < 0:
             raise UserError(f"--guidance={self.guidance}: takes 0 or more")
+
+    @property
+    def wants_style(self) -> bool:
+        """Whether it needs a picture of the style."""
+        return self.inject.layers > 0
 
 
 def is_large(config: Config) -> bool:
@@ -106,7 +134,7 @@ def stylize(config: Config) -> Stylize:
 def needs(config: Config) -> Needs:
     """Pictures with captions; pictures are made from texts."""
     _check_backbone(config.backbone)
-    return Needs(("target",), config.image_size, inputs=())
+    return Needs(("target",), config.image_size, inputs=(), takes=("content", "style"))
 
 
 def settle(config: Config, data: DataFacts) -> Config:

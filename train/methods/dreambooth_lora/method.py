@@ -19,6 +19,7 @@ from toolkit.stream.batch import Batch
 from train.methods.api import LossOut, StylizeRequest
 from train.methods.base import Base
 from train.methods.dreambooth_lora.config import Config, Stylize, prompt_of
+from train.methods.dreambooth_lora.injecting import Asked, injected
 from train.methods.dreambooth_lora.network import StableDiffusion
 from train.methods.dreambooth_lora.turning import turned
 from train.methods.dreambooth_lora.words import Embedded
@@ -161,6 +162,9 @@ class Method(Base):
         with self.network.strength(0.0 if is_plain else how.scale):
             text = self._text(request.captions, styles)
             without = self._nothing(how.negative, count)
+            if how.wants_style and not is_plain:
+                latents = self._injected(request, styles, (text, without), noise, begin, sizes)
+                return self._decoded(latents)
 
             def predict(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
                 found = self.network(x, t, text, sizes)
@@ -172,8 +176,30 @@ class Method(Base):
             strength = 1.0 if begin is None else how.strength
             schedule = self.network.schedule
             latents = denoise(predict, schedule, noise, how.steps, begin, strength)
+        return self._decoded(latents)
+
+    def _injected(
+        self, request: StylizeRequest, styles: Sequence[str | None],
+        texts: tuple[Embedded, Embedded], noise: torch.Tensor, begin: torch.Tensor | None,
+        sizes: torch.Tensor,
+    ) -> torch.Tensor:  # fmt: skip
+        """Latents of pictures made with the self-attention of a picture of the style."""
+        how: Stylize = request.how
+        if request.style is None:
+            raise UserError("--inject.layers: give a picture of the style with --style")
+        strength = 1.0 if begin is None else how.strength
+        is_content = how.init == "content"
+        asked = Asked(
+            *texts, self._text([""] * len(styles), styles), sizes,
+            self._encoded(request.style), noise, how.guidance, how.steps,
+            how.steps - min(max(int(how.steps * strength), 1), how.steps),
+            begin=None if is_content else begin, content=begin if is_content else None,
+        )  # fmt: skip
+        return injected(self.network, asked, how.inject)[0]
+
+    def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
         pictures: torch.Tensor = self.autoencoder.decode(latents)
-        return pictures.clamp(-1, 1).to(device)
+        return pictures.clamp(-1, 1).to(latents.device)
 
     def _begin(self, request: StylizeRequest, styles: Sequence[str | None]) -> torch.Tensor | None:
         """Latents that are noised to begin with; None for nothing but noise."""
@@ -254,4 +280,5 @@ def _some(request: StylizeRequest, chosen: torch.Tensor) -> StylizeRequest:
         labels=texts(request.labels) if request.labels else (), seeds=request.seeds[chosen],
         has_style=request.has_style[chosen],
         content=None if request.content is None else request.content[chosen],
+        style=None if request.style is None else request.style[chosen],
     )  # fmt: skip

@@ -31,6 +31,14 @@ class Embedded:
             pooled = torch.stack([one.pooled for one in several])  # type: ignore[misc]
         return cls(torch.stack([one.tokens for one in several]), pooled)
 
+    @classmethod
+    def joined(cls, several: Sequence["Embedded"]) -> "Embedded":
+        """Several with N of their own, one after the other."""
+        pooled = None
+        if several[0].pooled is not None:
+            pooled = torch.cat([one.pooled for one in several])  # type: ignore[misc]
+        return cls(torch.cat([one.tokens for one in several]), pooled)
+
 
 class Words(nn.Module):
     """The text encoders of a pipeline.
