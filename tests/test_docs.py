@@ -58,6 +58,9 @@ def workplace(sample_data: Layout, tmp_path_factory) -> Path:
             path = folder / "my_pictures" / style / f"{name}.jpg"
             path.write_bytes(encode_jpeg(load(name)))
             path.with_suffix(".txt").write_text(f"{name} in {style}\n")
+    (folder / "styles" / "03" / "images").mkdir(parents=True)
+    (folder / "styles" / "03" / "images" / "cup.jpg").write_bytes(encode_jpeg(load("coffee")))
+    (folder / "styles" / "03" / "prompt.json").write_text('{"0": "Dolphin"}')
     return folder
 
 
@@ -119,7 +122,11 @@ def help_of(*words: str) -> str:
 def test_every_flag_of_the_readme_is_known(line: str) -> None:
     args = shlex.split(line)[2:]
     words = list(itertools.takewhile(lambda word: re.fullmatch(r"[a-z]+", word), args[1:]))
-    depth = len(words[:2]) if args[0] == "toolkit.teach" else int(args[0] == "toolkit.inspect")
+    depth = (
+        len(words[:2])
+        if args[0] == "toolkit.teach"
+        else int(args[0] in ("toolkit.inspect", "train.lora"))
+    )
     known = help_of(*args[: 1 + depth])
     for arg in args[1:]:
         flag = re.match(r"--([a-z_.]+)", arg)
@@ -128,7 +135,8 @@ def test_every_flag_of_the_readme_is_known(line: str) -> None:
 
 
 def test_links_and_paths_exist() -> None:
-    for name in ("README.md", "ARCHITECTURE.md", "train/methods/ot_cfm/README.md"):
+    pages = [f"train/methods/{method}/README.md" for method in ("ot_cfm", "dreambooth_lora")]
+    for name in ("README.md", "ARCHITECTURE.md", *pages):
         text = (ROOT / name).read_text("utf-8")
         for target in re.findall(r"\]\(([^)#:]+)\)", text):
             assert (ROOT / name).parent.joinpath(target).exists(), f"{name}: {target}"
