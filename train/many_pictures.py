@@ -59,6 +59,7 @@ def make_many(
         }
         write_atomic(folder.path / "stylize.json", json.dumps(cost, indent=1) + "\n")
     print(f"{result.num_ok} pictures in the dataset {name}, {result.num_failed} failed")
+    print(*source.notes(), sep="\n", end="\n" if source.notes() else "")
     key = read_manifest(layout.manifest(name, 0), ["key"])[0]["key"]
     print(f"one as a file: python -m toolkit.inspect show {name}/{key} --out=FOLDER")
     if name != folder.dataset:

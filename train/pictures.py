@@ -58,6 +58,14 @@ class Made:
         """What to make at once."""
         raise NotImplementedError
 
+    def draw(self, first: int, request: StylizeRequest) -> list[np.ndarray]:
+        """The pictures of a request, uint8 [H,W,3]. first: number of the first of them."""
+        return [to_uint8(pixels) for pixels in self.method.stylize(request).cpu()]
+
+    def notes(self) -> list[str]:
+        """What there is to tell of the pictures made so far, a line each."""
+        return []
+
     def record(self, number: int, members: dict[str, bytes]) -> Record:
         """A picture with what is known of it."""
         raise NotImplementedError
@@ -88,11 +96,9 @@ class Made:
         device = next(self.method.module().parameters()).device
         request = self.request(first, stop, device)
         start = time.monotonic()
-        made = self.method.stylize(request).cpu()
+        made = self.draw(first, request)
         self.spent_s += [(time.monotonic() - start) / (stop - first)] * (stop - first)
-        self._ready = {
-            name: to_uint8(pixels) for name, pixels in zip(names[first:stop], made, strict=True)
-        }
+        self._ready = dict(zip(names[first:stop], made, strict=True))
 
 
 @dataclass

@@ -3,16 +3,20 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 
 from toolkit.core.keyed import key63, key64
 from toolkit.core.records import Link, Record
+from toolkit.measures.stylization import StyleLook
+from toolkit.store.images import decode_rgb
 from toolkit.store.layout import Layout
 from toolkit.store.samples import SampleReader
+from train.falling_back import FallingBack
 from train.methods.api import StylizeRequest
 from train.one_picture import square
 from train.pictures import Made
@@ -25,12 +29,17 @@ class PromptedSource(Made):
 
     prompts: what is to be drawn. references: by style, the pictures that show it: (dataset, key);
     pictures are linked to all of their style's; where the method wants one of them, each prompt has
-    its own. layout: where these lie.
+    its own. layout: where these lie. fallbacks: how pictures that do not look like their style are
+    drawn again, one way after the other.
     """
 
     prompts: Sequence[Prompt]
     references: Mapping[str, Sequence[tuple[str, str]]]
     layout: Layout
+    fallbacks: Sequence[Any] = ()
+
+    def __post_init__(self) -> None:
+        self._back = FallingBack(self.fallbacks)
 
     def names(self) -> Sequence[str]:
         """STYLE/TEXT."""
@@ -59,6 +68,25 @@ class PromptedSource(Made):
             styles=tuple(prompt.style for prompt in some),
         )
 
+    def draw(self, first: int, request: StylizeRequest) -> list[np.ndarray]:
+        """The pictures; those that do not look like their style in other ways."""
+        made = super().draw(first, request)
+        if not self.fallbacks:
+            return made
+        found = []
+        for number, pixels in enumerate(made, first):
+
+            def again(way: Any, number: int = number) -> np.ndarray:
+                one = self.request(number, number + 1, request.has_style.device)
+                return super(PromptedSource, self).draw(number, replace(one, how=way))[0]
+
+            found.append(self._back.keep(number, pixels, self._look(self.prompts[number]), again))
+        return found
+
+    def notes(self) -> list[str]:
+        """How many were drawn again."""
+        return self._back.notes()
+
     def record(self, number: int, members: dict[str, bytes]) -> Record:
         """With the text as its caption."""
         prompt = self.prompts[number]
@@ -75,6 +103,7 @@ class PromptedSource(Made):
                 "seed": self.settings.seed,
                 "nth": prompt.number,
                 **({"shown": shown[1]} if shown else {}),
+                **self._tries(number),
             },
         )
 
@@ -85,6 +114,24 @@ class PromptedSource(Made):
             "references": {style: list(map(list, found)) for style, found in
                            self.references.items()},
         }  # fmt: skip
+
+    def _look(self, prompt: Prompt) -> StyleLook | None:
+        found = self.references.get(prompt.style or "", ())
+
+        def pictures() -> list[np.ndarray]:
+            return [
+                decode_rgb(SampleReader(self.layout, place).picture(key)) for place, key in found
+            ]
+
+        return self._back.style(prompt.style or "", pictures)
+
+    def _tries(self, number: int) -> dict[str, Any]:
+        """How often a picture was drawn again, and how far from its style's look it is."""
+        drawn = self._back.drawn.get(number)
+        if drawn is None:
+            return {}
+        told = {"distance": round(drawn.distance, 4), "farthest": round(drawn.farthest, 4)}
+        return {"drawn_again": drawn.tries, "look": told}
 
     def _shown(self, prompt: Prompt) -> tuple[str, str] | None:
         """The picture of its style that a prompt is made with: (dataset, key)."""

@@ -67,7 +67,7 @@ def main(
         manifests: folder of the manifests.
     """
     from train.many_pictures import make_many
-    from train.methods import stylize_defaults
+    from train.methods import fallbacks, stylize_defaults
     from train.one_picture import check_out, free_path, make_one, read_given
     from train.picture_files import write_files
     from train.pictures import StylizedSource, StylizeSettings
@@ -88,8 +88,8 @@ def main(
     wants_style = getattr(how, "wants_style", False)
     _check(settings.method, needs, content, style, prompts, files, wants_style)
     if content is not None or (from_texts and caption):
-        stem = content.stem if content else re.sub(r"[^\w-]+", "-", caption)[:60]
-        stem += f"_{style.stem if style else getattr(how, 'target_style', '')}"
+        what = content.stem if content else re.sub(r"[^\w-]+", "-", caption)[:60]
+        stem = f"{what}_{style.stem if style else getattr(how, 'target_style', '')}"
         path = out or free_path(folder.path / "stylized", stem.strip("_-"))
         check_out(path)
         files_of = {"content": content, "style": style}
@@ -103,12 +103,11 @@ def main(
     layout = local_layout(shards, manifests)
     if out is not None:
         raise UserError("--out goes with one picture; many are packed as a dataset, --name=…")
-    kind: Any = StylizedSource
-    wanted: tuple[Any, ...]
     if from_texts and dataset is None and where is None:
-        kind, wanted = PromptedSource, _prompts(settings.data, layout, prompts)
+        wanted: Any = (*_prompts(settings.data, layout, prompts), fallbacks(settings.method, how))
+        kind: Any = PromptedSource
     else:
-        wanted = _select(settings.data, dataset, where, layout)
+        wanted, kind = _select(settings.data, dataset, where, layout), StylizedSource
     with alone(settings):
         trained = load_trained(folder, settings, checkpoint)
         source = kind(trained.method, chosen, trained.identity, *wanted)

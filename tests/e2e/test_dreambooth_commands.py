@@ -112,6 +112,20 @@ def test_prompts_are_drawn_with_pictures_of_their_style(work: Path, run: Path) -
     )
 
 
+def test_what_does_not_look_like_its_style_is_drawn_again(work: Path, run: Path) -> None:
+    """Random weights draw nothing of the style: every picture is drawn three times more."""
+    flags = ["--steps=2", "--fallback=true", "--name=again"]
+    out = succeed(work, "train.stylize", f"--run={run}", *flags)
+    assert "3 of 3 pictures were farther from their style's look" in out
+    told = [json.loads(row["extra"]) for row in rows_of(work, "again")]
+    assert [one["drawn_again"] for one in told] == [3, 3, 3]
+    assert all(one["look"]["distance"] > one["look"]["farthest"] > 0 for one in told)
+    again = succeed(work, "train.stylize", f"--run={run}", *flags[:2], "--name=once_more")
+    assert again.count("drawn again") == 1
+    hashes = [[row["sha256"] for row in rows_of(work, name)] for name in ("again", "once_more")]
+    assert hashes[0] == hashes[1]
+
+
 def test_what_is_drawn_follows_its_flags(work: Path, run: Path) -> None:
     def one(*flags: str) -> np.ndarray:
         out = succeed(work, "train.stylize", f"--run={run}", "--caption=Phone", "--steps=4", *flags)
@@ -122,6 +136,7 @@ def test_what_is_drawn_follows_its_flags(work: Path, run: Path) -> None:
     others = [one(*flags) for flags in (
         ("--scale=0",), ("--init=noise",), ("--seed=1",), ("--guidance=1",), ("--negative=cat",),
         ("--init=content", f"--content={work / 'styles/09/images/cat.png'}"), ("--strength=0.5",),
+        ("--strengths=Phone:0.5",),
         ("--inject.layers=6", f"--style={work / 'styles/05/images/ball.png'}"),
     )]  # fmt: skip
     assert not any(np.array_equal(found, usual) for found in others)
@@ -130,6 +145,7 @@ def test_what_is_drawn_follows_its_flags(work: Path, run: Path) -> None:
         (["--caption=x", "--target_style=09"], "the run knows 05"),
         (["--caption=x", "--init=content"], "give a picture with --content"),
         (["--caption=x", "--inject.layers=6"], "give a picture of the style with --style"),
+        (["--caption=x", "--strengths=Phone"], "takes TEXT:STRENGTH"),
         (["--prompts=none.txt"], "cannot read the prompts none.txt"),
         (["--out=a.png"], "--out goes with one picture"),
     ):

@@ -49,6 +49,12 @@ def stylize_defaults(name: str, config: Any = None) -> Any:
     return module.Stylize() if chosen is None or config is None else chosen(config)
 
 
+def fallbacks(name: str, how: Any) -> tuple[Any, ...]:
+    """How a method draws what does not look like its style again, one after the other."""
+    found = getattr(config_module(name), "fallbacks", None)
+    return () if found is None else tuple(found(how))
+
+
 def stylize_flags(name: str, config: Any) -> str:
     """What has to follow `train.stylize --run=…` for a run with this configuration."""
     flags = getattr(config_module(name), "example_flags", None)

@@ -8,6 +8,7 @@ A method's `config.py` has
     is_large(config) -> bool          optional: whether it shares a GPU with no other large model
     stylize(config) -> Stylize        optional: how pictures are made by default, by the settings
     settle(config, data) -> Config    optional: fills in what the data decide
+    fallbacks(stylize) -> (Stylize, …)    optional: other ways to draw what is not of its style
     example_flags(config) -> str      optional: flags without which `train.stylize` refuses
     from_json(text)                   optional: dotted names and texts, and notes, of a
                                       configuration of another program

@@ -97,7 +97,10 @@ class Stylize:
     or --content; strength: share of the steps that is walked from there, 1 leaves nothing of it;
     scale: of what was trained, 0 is the backbone alone, 1 as trained; target_style: name of the
     style, where the run knows several or the samples' own is not meant; negative: a text that
-    guidance leads away from; inject: self-attention of a picture of the style, with DDIM steps.
+    guidance leads away from; strengths: other strengths of some texts, as Phone:0.95,Wallet:1;
+    inject: self-attention of a picture of the style, with DDIM steps; fallback: pictures of prompts
+    that are farther from the style's look than its own pictures are drawn again with more and more
+    of that, and the nearest is kept.
     """
 
     steps: int = 40
@@ -107,18 +110,31 @@ class Stylize:
     scale: float = 1.0
     target_style: str = ""
     negative: str = ""
+    strengths: tuple[str, ...] = ()
     inject: Inject = field(default_factory=Inject)
+    fallback: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.strength <= 1:
             raise UserError(f"--strength={self.strength}: takes a number above 0, at most 1")
         if self.guidance < 0:
             raise UserError(f"--guidance={self.guidance}: takes 0 or more")
+        for item in self.strengths:
+            text, _, value = item.rpartition(":")
+            if not text or not 0 < _number(value) <= 1:
+                raise UserError(
+                    f"--strengths={item}: takes TEXT:STRENGTH, above 0 and at most 1, as Phone:0.95"
+                )
 
     @property
     def wants_style(self) -> bool:
         """Whether it needs a picture of the style."""
-        return self.inject.layers > 0
+        return self.inject.layers > 0 or self.fallback
+
+    def strength_of(self, text: str) -> float:
+        """Of the picture of a text."""
+        some = (item.rpartition(":") for item in self.strengths)
+        return next((float(value) for name, _, value in some if name == text), self.strength)
 
 
 def is_large(config: Config) -> bool:
@@ -129,6 +145,20 @@ def is_large(config: Config) -> bool:
 def stylize(config: Config) -> Stylize:
     """What suits what was trained."""
     return Stylize(init=config.init)
+
+
+def fallbacks(how: Stylize) -> tuple[Stylize, ...]:
+    """How a picture that does not look like its style is drawn again, one after the other: with
+    less and less kept of what it would be by itself."""
+    if not how.fallback:
+        return ()
+    layers = how.inject.layers or 6
+    gammas = [
+        gamma for gamma in (0.75, 0.5, 0.25) if not how.inject.layers or gamma < how.inject.gamma
+    ]
+    return tuple(
+        replace(how, inject=replace(how.inject, layers=layers, gamma=gamma)) for gamma in gammas
+    )
 
 
 def needs(config: Config) -> Needs:
@@ -162,6 +192,13 @@ def prompt_of(config: Config, thing: str, style: str | None) -> str:
         template = re.sub(r"\s*(\bof\s+)?\{object\}", "", template)
     token = re.sub(r"[^a-z0-9]+", "_", (style or "").lower()).strip("_")
     return template.format(object=thing, style=token).strip()
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def _check_template(name: str, template: str) -> None:

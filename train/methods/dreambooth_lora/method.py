@@ -90,14 +90,19 @@ class Method(Base):
     @torch.no_grad()
     def stylize(self, request: StylizeRequest) -> torch.Tensor:
         """Pictures of texts. Those of no style are the backbone's own."""
-        plain = torch.tensor([style is None for style in self._styles(request)])
-        if plain.any() and not plain.all():
-            parts = {one: self._made(_some(request, plain == one), one) for one in (True, False)}
-            found = torch.empty(len(plain), *parts[True].shape[1:], device=parts[True].device)
-            for one, pictures in parts.items():
-                found[plain == one] = pictures
-            return found
-        return self._made(request, bool(plain.all()))
+        how: Stylize = request.how
+        ways = [
+            (style is None, how.strength_of(text))
+            for style, text in zip(self._styles(request), request.captions, strict=True)
+        ]
+        if len(set(ways)) == 1:
+            return self._made(request, *ways[0])
+        found: dict[int, torch.Tensor] = {}
+        for way in dict.fromkeys(ways):  # each is the same beside others as alone
+            numbers = [number for number, own in enumerate(ways) if own == way]
+            chosen = torch.tensor([own == way for own in ways])
+            found |= dict(zip(numbers, self._made(_some(request, chosen), *way), strict=True))
+        return torch.stack([found[number] for number in range(len(ways))])
 
     def request(self, batch: Batch, how: Any) -> StylizeRequest:
         """The samples' captions, in their own style or the one that is asked for."""
@@ -147,8 +152,8 @@ class Method(Base):
 
         return write(self.network.lora(), self.config, out, about)
 
-    def _made(self, request: StylizeRequest, is_plain: bool) -> torch.Tensor:
-        """Pictures that all are of a style, or all of none."""
+    def _made(self, request: StylizeRequest, is_plain: bool, strength: float) -> torch.Tensor:
+        """Pictures that all are of a style, or all of none, and of one strength."""
         how: Stylize = request.how
         device = next(self.network.parameters()).device
         styles = [None if is_plain else style for style in self._styles(request)]
@@ -162,8 +167,12 @@ class Method(Base):
         with self.network.strength(0.0 if is_plain else how.scale):
             text = self._text(request.captions, styles)
             without = self._nothing(how.negative, count)
-            if how.wants_style and not is_plain:
-                latents = self._injected(request, styles, (text, without), noise, begin, sizes)
+            strength = 1.0 if begin is None else strength
+            if how.inject.layers and not is_plain:
+                first = how.steps - min(max(int(how.steps * strength), 1), how.steps)
+                latents = self._injected(
+                    request, styles, (text, without), noise, begin, sizes, first
+                )
                 return self._decoded(latents)
 
             def predict(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -173,7 +182,6 @@ class Method(Base):
                     found = unguided + how.guidance * (found - unguided)
                 return found.float()
 
-            strength = 1.0 if begin is None else how.strength
             schedule = self.network.schedule
             latents = denoise(predict, schedule, noise, how.steps, begin, strength)
         return self._decoded(latents)
@@ -181,18 +189,17 @@ class Method(Base):
     def _injected(
         self, request: StylizeRequest, styles: Sequence[str | None],
         texts: tuple[Embedded, Embedded], noise: torch.Tensor, begin: torch.Tensor | None,
-        sizes: torch.Tensor,
+        sizes: torch.Tensor, first: int,
     ) -> torch.Tensor:  # fmt: skip
         """Latents of pictures made with the self-attention of a picture of the style."""
         how: Stylize = request.how
         if request.style is None:
             raise UserError("--inject.layers: give a picture of the style with --style")
-        strength = 1.0 if begin is None else how.strength
         is_content = how.init == "content"
         asked = Asked(
             *texts, self._text([""] * len(styles), styles), sizes,
             self._encoded(request.style), noise, how.guidance, how.steps,
-            how.steps - min(max(int(how.steps * strength), 1), how.steps),
+            first,
             begin=None if is_content else begin, content=begin if is_content else None,
         )  # fmt: skip
         return injected(self.network, asked, how.inject)[0]

@@ -319,6 +319,22 @@ def test_pictures_of_no_style_are_the_backbones_own(folders: dict[str, Path]) ->
     torch.testing.assert_close((alone + 1) / 2, plain, rtol=0, atol=1e-4)
 
 
+def test_each_text_may_have_its_strength(folders: dict[str, Path]) -> None:
+    """Beside others it is drawn as with that strength alone."""
+    method = opened(Method(config_of(folders["epsilon"]), 0))
+    method.network.average.uniform_(-1, 1, generator=torch.Generator().manual_seed(1))
+    how = Stylize(5, 2.0, strength=0.8, strengths=("dog:0.4", "a: b:1"))
+    assert [how.strength_of(text) for text in ("cat", "dog", "a: b")] == [0.8, 0.4, 1.0]
+    mixed = method.stylize(asked(how, ("03", "07", "03")))
+    for number, strength in enumerate((0.8, 0.4, 0.8)):
+        plain = replace(how, strengths=(), strength=strength)
+        alone = method.stylize(asked(plain, ("03", "07", "03")))
+        torch.testing.assert_close(mixed[number], alone[number], rtol=0, atol=1e-4)
+    assert not torch.allclose(
+        mixed[1], method.stylize(asked(replace(how, strengths=()), ("03", "07")))[1]
+    )
+
+
 def test_prompts() -> None:
     config = Config(styles=("03", "Post-Impressionism"))
     assert prompt_of(config, "Dolphin", "03") == "an image of Dolphin in style_03"
