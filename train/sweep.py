@@ -18,6 +18,7 @@ from toolkit.core.show import show
 from toolkit.store.layout import Layout, local_layout
 
 _STYLIZE = "stylize."  # begins flags of the second stage
+_OWN = ("files", "prompts", "seed")  # of these, the ones that are not the method's
 
 
 def sweep(
@@ -124,15 +125,11 @@ def sweep(
 def _check_drawn(settings: Any, drawn: Mapping[str, str]) -> None:
     """Raises UserError for flags that train.stylize does not take of such runs: before hours of
     training, not behind them."""
-    import inspect
-
     from toolkit.core.config import nest, resolve
-    from train import stylize
     from train.methods import stylize_defaults
 
-    own = inspect.signature(stylize.main).parameters
     usual = stylize_defaults(settings.method, settings.method_config)
-    resolve(usual, nest({key: text for key, text in drawn.items() if key not in own}), "stylize")
+    resolve(usual, nest({key: text for key, text in drawn.items() if key not in _OWN}), "stylize")
 
 
 def _slots(cards: tuple[str, ...]) -> tuple[list[dict[str, str]], str]:
@@ -188,7 +185,8 @@ def _fields(positional: list[str], flags: Mapping[str, str]) -> tuple[str, dict[
     method = positional[0] if positional else method_names()[0]
     settings = fresh_config(method, flags.get("config", "smoke"), {})
     drawn = describe(stylize_defaults(method, settings.method_config))
-    texts = {f"{_STYLIZE}{key}": text for key, text in drawn.items()}
+    own = dict.fromkeys(_OWN, "see python -m train.stylize --help")
+    texts = {f"{_STYLIZE}{key}": text for key, text in {**own, **drawn}.items()}
     return f"settings of {method}, and options of its pictures:", describe(settings) | texts
 
 
