@@ -98,6 +98,9 @@ class Stylize:
     scale: of what was trained, 0 is the backbone alone, 1 as trained; target_style: name of the
     style, where the run knows several or the samples' own is not meant; negative: a text that
     guidance leads away from; strengths: other strengths of some texts, as Phone:0.95,Wallet:1;
+    control: what the picture follows, edges or depth of --content, or of what the backbone draws of
+    the text by itself; control_net, control_scale: the ControlNet, by hub id or folder, the usual
+    one of the backbone's kind otherwise, and its strength; depth_model: DPT, by hub id or folder;
     inject: self-attention of a picture of the style, with DDIM steps; fallback: pictures of prompts
     that are farther from the style's look than its own pictures are drawn again with more and more
     of that, and the nearest is kept.
@@ -111,6 +114,10 @@ class Stylize:
     target_style: str = ""
     negative: str = ""
     strengths: tuple[str, ...] = ()
+    control: Literal["none", "edge", "depth"] = "none"
+    control_net: str = ""
+    control_scale: float = 1.0
+    depth_model: str = ""
     inject: Inject = field(default_factory=Inject)
     fallback: bool = False
 
@@ -119,6 +126,10 @@ class Stylize:
             raise UserError(f"--strength={self.strength}: takes a number above 0, at most 1")
         if self.guidance < 0:
             raise UserError(f"--guidance={self.guidance}: takes 0 or more")
+        if self.control != "none" and self.wants_style:
+            raise UserError(
+                "--control goes neither with --inject.layers nor with --fallback: choose one"
+            )
         for item in self.strengths:
             text, _, value = item.rpartition(":")
             if not text or not 0 < _number(value) <= 1:

@@ -19,8 +19,9 @@ from toolkit.stream.batch import Batch
 from train.methods.api import LossOut, StylizeRequest
 from train.methods.base import Base
 from train.methods.dreambooth_lora.config import Config, Stylize, prompt_of
+from train.methods.dreambooth_lora.controlling import Controller
 from train.methods.dreambooth_lora.injecting import Asked, injected
-from train.methods.dreambooth_lora.network import StableDiffusion
+from train.methods.dreambooth_lora.network import Control, StableDiffusion
 from train.methods.dreambooth_lora.turning import turned
 from train.methods.dreambooth_lora.words import Embedded
 from train.methods.schedule import denoise
@@ -36,6 +37,7 @@ class Method(Base):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = StableDiffusion(config)
+        self._controller: tuple[Stylize, Controller] | None = None
 
     def module(self) -> torch.nn.Module:
         """The UNet with its adapters, and text encoders with theirs."""
@@ -175,16 +177,38 @@ class Method(Base):
                 )
                 return self._decoded(latents)
 
+            control = None if is_plain else self._control(request)
+
             def predict(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-                found = self.network(x, t, text, sizes)
+                found = self.network(x, t, text, sizes, control)
                 if how.guidance != 1:
-                    unguided = self.network(x, t, without, sizes)
+                    unguided = self.network(x, t, without, sizes, control)
                     found = unguided + how.guidance * (found - unguided)
                 return found.float()
 
             schedule = self.network.schedule
             latents = denoise(predict, schedule, noise, how.steps, begin, strength)
         return self._decoded(latents)
+
+    def _control(self, request: StylizeRequest) -> Control | None:
+        """What adds edges or depth to the UNet's inputs; None where nothing is followed."""
+        how: Stylize = request.how
+        if how.control == "none":
+            return None
+        if self._controller is None or self._controller[0] != how:
+            device = next(self.network.parameters()).device
+            self._controller = (how, Controller(how, self.network.unet, device))
+        controller, followed = self._controller[1], request.content
+        if followed is None:
+            plain = replace(how, init="noise", control="none", scale=0.0)
+            nothing = (None,) * len(request.captions)
+            followed = self._made(replace(request, how=plain, styles=nothing), True, 1.0)
+        condition = controller.condition(followed)
+
+        def residuals(x: torch.Tensor, t: torch.Tensor, text: Embedded, added: Any) -> Any:
+            return controller.residuals(x, t, text, condition, added)
+
+        return residuals
 
     def _injected(
         self, request: StylizeRequest, styles: Sequence[str | None],

@@ -1,6 +1,6 @@
 """Stable Diffusion as diffusers loads it, with low-rank adapters of peft in its attention."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from train.methods.dreambooth_lora.config import Config
 from train.methods.dreambooth_lora.words import Embedded, Words
 from train.methods.schedule import diffusion_of
 
+Control = Callable[[torch.Tensor, torch.Tensor, Embedded, Any], tuple[Any, torch.Tensor]]
 ADAPTER = "style"
 UNET_TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "add_k_proj", "add_v_proj")
 TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
@@ -56,17 +57,21 @@ class StableDiffusion(nn.Module):
         return found
 
     def forward(
-        self, noisy: torch.Tensor, t: torch.Tensor, text: Embedded, sizes: torch.Tensor
-    ) -> torch.Tensor:
+        self, noisy: torch.Tensor, t: torch.Tensor, text: Embedded, sizes: torch.Tensor,
+        control: Control | None = None,
+    ) -> torch.Tensor:  # fmt: skip
         """What the UNet predicts, [N,C,h,w]. noisy: latents; t: the scheduler's timesteps; sizes:
         int64 [N,6], which only SDXL reads: height and width of the original, top and left of the
-        cut, height and width of the picture (arXiv 2307.01952, section 2.2)."""
+        cut, height and width of the picture (arXiv 2307.01952, section 2.2). control: what a
+        ControlNet adds, asked with the UNet's inputs."""
         added = None
         if self.is_sdxl:
             added = {"text_embeds": text.pooled, "time_ids": sizes.to(noisy.device)}
+        down, middle = control(noisy, t, text, added) if control else (None, None)
         found: torch.Tensor = self.unet(
-            noisy, t, encoder_hidden_states=text.tokens, added_cond_kwargs=added, return_dict=False
-        )[0]
+            noisy, t, encoder_hidden_states=text.tokens, added_cond_kwargs=added, return_dict=False,
+            down_block_additional_residuals=down, mid_block_additional_residual=middle,
+        )[0]  # fmt: skip
         return found
 
     def trained(self) -> dict[str, torch.Tensor]:
@@ -81,7 +86,7 @@ class StableDiffusion(nn.Module):
     def strength(self, scale: float) -> Iterator[None]:
         """Inside, what was trained counts `scale` times; at 0 it is not computed at all."""
         layers: list[Any] = [module for module in self.modules() if hasattr(module, "lora_A")]
-        before = [dict(layer.scaling) for layer in layers]
+        before = [(dict(layer.scaling), not layer.disable_adapters) for layer in layers]
         for layer in layers:
             if scale == 0:
                 layer.enable_adapters(False)
@@ -90,10 +95,9 @@ class StableDiffusion(nn.Module):
         try:
             yield
         finally:
-            for layer, scaling in zip(layers, before, strict=True):
+            for layer, (scaling, was_on) in zip(layers, before, strict=True):
                 layer.scaling.update(scaling)
-                if scale == 0:
-                    layer.enable_adapters(True)
+                layer.enable_adapters(was_on)
 
     def lora(self) -> Lora:
         """What was trained, as a LoRA."""
