@@ -41,7 +41,7 @@ def make_many(
         result = pack(source, name, layout, samples_per_shard=64, limit=limit)
         print(f"a rehearsal: {result.num_ok} pictures in the dataset {name}")
         return
-    differ = _differences(layout, name, source.describe())
+    differ = differences(layout, name, source.describe())
     result = pack(source, name, layout, samples_per_shard=64)
     if differ:
         print(f"{name} was made anew, with another {differ}; --name=… keeps both")
@@ -80,7 +80,7 @@ def _peak_memory(device: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _differences(layout: Layout, dataset: str, now: Mapping[str, Any]) -> str:
+def differences(layout: Layout, dataset: str, now: Mapping[str, Any]) -> str:
     """Names of what differs between how a dataset was made and how it is now to be made."""
     try:
         then = json.loads(layout.card(dataset).read_text("utf-8"))["made_by"]

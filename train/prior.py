@@ -87,6 +87,7 @@ def _make(
     from toolkit.encoders.device import usable_device
     from toolkit.encoders.loading import weights_hash
     from toolkit.packing.dataset import pack
+    from train.many_pictures import differences
     from train.methods import config_module
     from train.methods.needs import DataFacts
     from train.pictures import StylizeSettings
@@ -111,7 +112,10 @@ def _make(
         prompts = several(texts, None, each)
         source = PromptedSource(method, chosen, identity, prompts, {}, layout)
         target = dataset if limit is None else f"{dataset}-rehearsal"
+        differ = differences(layout, target, source.describe())
         result = pack(source, target, layout, samples_per_shard=64, limit=limit)
+        if differ:
+            print(f"{target} was made anew, with another {differ}; --name=… keeps both")
         print(f"{result.num_ok} pictures of {len(texts)} things in the dataset {target}")
 
 

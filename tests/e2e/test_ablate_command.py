@@ -76,6 +76,7 @@ def data(sample_data: Layout, tmp_path: Path) -> Layout:
     return layout
 
 
+@pytest.mark.slow
 def test_rows_are_trained_stylised_scored_and_compared(
     data: Layout, tmp_path: Path, run_command: Any
 ) -> None:
