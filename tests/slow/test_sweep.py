@@ -79,7 +79,7 @@ def test_alone_or_third_of_fifteen_on_one_slot_or_two_or_killed(work: Path) -> N
     assert out.splitlines()[2].split()[:3] == ["02", "runs/q-02", "done"]
     expected = made(work, "alone", "02")
 
-    one = start(work, "one", "--styles=3", "--cards=cpu")
+    one = start(work, "one", "--styles=15", "--cards=cpu")
     _, err = one.communicate()
     assert one.returncode == 0, err
     assert made(work, "one", "02") == expected
