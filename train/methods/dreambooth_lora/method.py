@@ -24,8 +24,9 @@ from train.methods.dreambooth_lora.injecting import Asked, injected
 from train.methods.dreambooth_lora.network import Control, StableDiffusion
 from train.methods.dreambooth_lora.turning import turned
 from train.methods.dreambooth_lora.words import Embedded
+from train.methods.objective import diffusion_loss
 from train.methods.schedule import denoise
-from train.parts.noise import normal, sample_generators, uniform
+from train.parts.noise import normal, sample_generators
 
 
 class Method(Base):
@@ -78,14 +79,14 @@ class Method(Base):
         styles = [None if prior else style for prior, style in
                   zip(is_prior.tolist(), batch.style_names, strict=True)]  # fmt: skip
         text = self._text(batch.captions, styles)
+        sizes = self._sizes(batch)
+
+        def network(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.network(x, t, text, sizes)
+            return found
+
         diffusion = self.network.diffusion
-        last = diffusion.num_steps - 1
-        t = (uniform(generators, device) * diffusion.num_steps).long().clamp(max=last)
-        noise = normal(generators, latents.shape[1:], device)
-        noisy = diffusion.noised(latents, noise, t)
-        predicted = self.network(noisy, t, text, self._sizes(batch)).float()
-        target = diffusion.target(latents, noise, t)
-        error = (predicted - target).square().flatten(1).mean(1)
+        error = diffusion_loss(diffusion, network, latents, generators, "eps_mse").per_sample
         weight = torch.where(is_prior, self.config.prior_weight, 1.0)
         return LossOut(weight * error, {"mse": error.detach()})
 
@@ -242,9 +243,7 @@ class Method(Base):
         if how.init == "noise" or styles[0] is None:
             return None
         numbers = [self.config.styles.index(str(style)) for style in styles]
-        encoded = self.autoencoder.encode_signed(self.network.average)["latent"]
-        found: torch.Tensor = self.autoencoder.latents(encoded)[numbers]
-        return found
+        return self._encoded(self.network.average)[numbers]
 
     def _styles(self, request: StylizeRequest) -> list[str | None]:
         if request.styles:
@@ -266,8 +265,7 @@ class Method(Base):
 
     def _encoded(self, pictures: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """Latents of pictures, float [N,3,S,S] in [-1,1]."""
-        pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-        encoded = self.autoencoder.encode(pixels)["latent"]
+        encoded = self.autoencoder.encode_signed(pictures)["latent"]
         found: torch.Tensor = self.autoencoder.latents(encoded, noise)
         return found
 

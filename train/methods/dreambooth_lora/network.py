@@ -116,8 +116,9 @@ class StableDiffusion(nn.Module):
         here.
         """
         parts = {"unet": self.unet} | dict(zip(self.words.names, self.towers, strict=False))
+        modules = {component: adapted(model) for component, model in parts.items()}
         for component, path, layer in lora:
-            module = adapted(parts[component]).get(path) if component in parts else None
+            module = modules.get(component, {}).get(path)
             if module is None:
                 raise UserError(f"the LoRA changes {component}.{path}, which is not trained here")
             down, up = (getattr(module, n)[ADAPTER].weight for n in ("lora_A", "lora_B"))

@@ -7,10 +7,10 @@ import torch
 from toolkit.stream.batch import Batch
 from train.methods.api import LossOut, StylizeRequest
 from train.methods.base import Base
+from train.methods.objective import diffusion_loss
 from train.methods.schedule import denoise, diffusion_of
 from train.methods.style_adapter.config import Config, Stylize
 from train.methods.style_adapter.encoders import Encoders
-from train.methods.style_adapter.objective import diffusion_loss
 from train.methods.style_adapter.student import load_backbone, load_schedule
 from train.parts.noise import normal, sample_generators, uniform
 

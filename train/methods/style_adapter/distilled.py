@@ -15,10 +15,10 @@ from toolkit.encoders.autoencoder_kl import to_latents
 from toolkit.stream.batch import Batch
 from train.methods.api import LossOut, StylizeRequest
 from train.methods.base import Base
+from train.methods.objective import diffusion_loss
 from train.methods.schedule import denoise
 from train.methods.style_adapter.config import Config, Stylize
 from train.methods.style_adapter.encoders import Encoders, Text
-from train.methods.style_adapter.objective import diffusion_loss
 from train.methods.style_adapter.student import Conditions, Student
 from train.parts.noise import normal, sample_generators, uniform
 from train.parts.style_schedule import style_strength

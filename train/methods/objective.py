@@ -1,4 +1,4 @@
-"""The loss of a diffusion transformer at a random step of each sample."""
+"""The loss of a denoising network at a random step of each sample."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
