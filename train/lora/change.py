@@ -74,10 +74,11 @@ def add_to(modules: Mapping[str, Any], lora: Lora, scale: float = 1.0) -> int:
     Raises UserError: a component or module that is not there, or of another size.
     """
     count = 0
+    named = {component: dict(model.named_modules()) for component, model in modules.items()}
     for component, path, layer in lora:
-        if component not in modules:
+        if component not in named:
             raise UserError(f"the LoRA changes the {component}, which this model has not")
-        weight = weight_of(modules[component], component, path)
+        weight = weight_of(named[component], component, path)
         delta = layer.delta()
         if delta.shape != weight.shape:
             raise UserError(
@@ -90,9 +91,9 @@ def add_to(modules: Mapping[str, Any], lora: Lora, scale: float = 1.0) -> int:
     return count
 
 
-def weight_of(model: Any, component: str, path: str) -> torch.Tensor:
-    """The weight of a module by the path that a `Lora` knows it by. Raises UserError."""
-    names = dict(model.named_modules())
+def weight_of(names: Mapping[str, Any], component: str, path: str) -> torch.Tensor:
+    """The weight of a module by the path that a `Lora` knows it by. names: the model's modules.
+    Raises UserError."""
     found = names.get(path, names.get(f"text_model.{path}"))
     if found is None:
         raise UserError(f"the LoRA is of another model: it changes {component}.{path}")

@@ -6,6 +6,7 @@ The other picture is a content, or, of texts, what the backbone draws of them by
 keeps its shape however strong the style is.
 """
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,9 @@ class Controller:
         )  # fmt: skip
         return down, middle
 
-    def _depth(self, pictures: torch.Tensor) -> torch.Tensor:
+    @cached_property
+    def _depth_model(self) -> tuple[Any, Any]:
+        """The model and what prepares its pictures, on the CPU."""
         from transformers import AutoImageProcessor, DPTForDepthEstimation
 
         place = self._how.depth_model or None
@@ -88,10 +91,14 @@ class Controller:
             DPTForDepthEstimation.from_pretrained, place, _DEPTH, flag="--depth_model"
         )
         processor = load(AutoImageProcessor.from_pretrained, place, _DEPTH, flag="--depth_model")
+        return model.eval(), processor
+
+    def _depth(self, pictures: torch.Tensor) -> torch.Tensor:
+        model, processor = self._depth_model
         pixels = ((pictures.cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         values = processor(images=list(pixels), return_tensors="pt").pixel_values
         with torch.no_grad():
-            depth = model.eval()(values).predicted_depth[:, None].float()
+            depth = model(values).predicted_depth[:, None].float()
         depth = torch.nn.functional.interpolate(
             depth, pictures.shape[-2:], mode="bicubic", align_corners=False
         )[:, 0]
