@@ -116,41 +116,10 @@ def _backbone(place: Path, small: bool) -> Path:
     """A pipeline of random weights in the hub's layout, unless it is there."""
     if (place / "model_index.json").exists():
         return place
+    from tests.full_size import stable_diffusion_2_1
     from tests.twins import stable_diffusion
 
-    if small:
-        return stable_diffusion(place)
-    from diffusers import (
-        AutoencoderKL,
-        DDIMScheduler,
-        StableDiffusionPipeline,
-        UNet2DConditionModel,
-    )
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-    tiny = stable_diffusion(place.with_name("tiny"))
-    unet = UNet2DConditionModel(
-        sample_size=64, cross_attention_dim=1024, attention_head_dim=(5, 10, 20, 20),
-        use_linear_projection=True,
-    )  # fmt: skip
-    text = CLIPTextConfig(
-        hidden_size=1024, intermediate_size=4096, num_hidden_layers=23, num_attention_heads=16,
-        hidden_act="gelu", vocab_size=54, bos_token_id=52, eos_token_id=53,
-    )  # fmt: skip
-    vae = AutoencoderKL(
-        block_out_channels=(128, 256, 512, 512), down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=4, layers_per_block=2,
-        sample_size=512,
-    )  # fmt: skip
-    schedule = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
-        prediction_type="v_prediction",
-    )  # fmt: skip
-    StableDiffusionPipeline(
-        vae, CLIPTextModel(text), CLIPTokenizer.from_pretrained(tiny / "tokenizer"), unet, schedule,
-        None, None, requires_safety_checker=False,
-    ).save_pretrained(place)  # fmt: skip
-    return place
+    return stable_diffusion(place) if small else stable_diffusion_2_1(place)
 
 
 if __name__ == "__main__":

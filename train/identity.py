@@ -19,13 +19,13 @@ from train.settings import is_free
 Facts = Mapping[str, str]
 
 
-def facts_of(settings: RunConfig, cursor: Mapping[str, Any], frozen: str) -> Facts:
+def facts_of(settings: RunConfig, cursor: Mapping[str, Any], frozen: Mapping[str, str]) -> Facts:
     """The facts of a run.
 
     Args:
         settings: its configuration.
         cursor: the state of its loader, at any position.
-        frozen: hash of the weights that are not trained.
+        frozen: hashes of weights that are not trained, by name.
     """
     facts = {name: text for name, text in _fields(settings) if not is_free(name)}
     facts |= {
@@ -36,8 +36,7 @@ def facts_of(settings: RunConfig, cursor: Mapping[str, Any], frozen: str) -> Fac
     facts["device"] = torch.device(settings.device).type
     facts["code"] = code_hash()
     facts["torch"] = torch.__version__
-    facts["frozen weights"] = frozen
-    return facts
+    return facts | {f"frozen {name}": digest for name, digest in frozen.items()}
 
 
 def differences(before: Facts, now: Facts) -> list[str]:

@@ -1,4 +1,4 @@
-"""Makes a small text-to-image model from nothing, as a backbone for style_adapter.
+"""Makes small text-to-image models from nothing, as backbones: PixArt and Stable Diffusion.
 
 python -m toolkit.pack pretraining --count=12000
 python -m train.pretrain begin --out=small
@@ -6,6 +6,10 @@ python -m train.pretrain autoencoder --out=small
 python -m train.pretrain clip --out=small
 python -m train.run style_adapter --config=backbone --backbone=small
 python -m train.pretrain finish --out=small --run=runs/style_adapter-backbone
+
+python -m train.pretrain unet --out=small-sd --parts=small
+python -m train.run dreambooth_lora --config=backbone --backbone=small-sd
+python -m train.pretrain finish --out=small-sd --run=runs/dreambooth_lora-backbone
 """
 
 from pathlib import Path
@@ -109,18 +113,33 @@ def clip(
     print(f"{out / 'clip'}: {found:.0%} of held-out pictures find their caption among 32")
 
 
-def finish(*, out: Path, run: Path, checkpoint: Path | None = None) -> None:
-    """Puts a run's transformer into the pipeline, in half precision.
+def unet(*, out: Path, parts: Path, seed: int = 0) -> None:
+    """Writes a Stable Diffusion whose UNet has random weights, beside an autoencoder and a text
+    encoder that are there.
 
     Args:
         out: the folder.
-        run: of train.run style_adapter --config=backbone.
+        parts: folder with vae and clip, as autoencoder and clip write them.
+        seed: of the weights.
+    """
+    from train.pretraining.begin import write_stable_diffusion
+
+    count = write_stable_diffusion(out, parts, SIZE_PX, seed)
+    print(f"{out}: a UNet of {count / 1e6:.2f} million weights, nothing learned yet")
+
+
+def finish(*, out: Path, run: Path, checkpoint: Path | None = None) -> None:
+    """Puts a run's transformer or UNet into the pipeline, in half precision.
+
+    Args:
+        out: the folder.
+        run: of train.run METHOD --config=backbone.
         checkpoint: of the run, or averaged weights that train.ema wrote; its last one otherwise.
     """
-    from train.pretraining.begin import put_transformer
+    from train.pretraining.begin import put_network
 
-    put_transformer(out, run, checkpoint)
-    print(f"{out / 'transformer'}: the weights of {run}")
+    part = put_network(out, run, checkpoint)
+    print(f"{out / part}: the weights of {run}")
 
 
 def _layout(shards: Path, manifests: Path) -> Layout:
@@ -132,6 +151,6 @@ def _layout(shards: Path, manifests: Path) -> Layout:
 
 if __name__ == "__main__":
     run(
-        {"begin": begin, "autoencoder": autoencoder, "clip": clip, "finish": finish},
+        {"begin": begin, "autoencoder": autoencoder, "clip": clip, "unet": unet, "finish": finish},
         "python -m train.pretrain",
     )

@@ -194,6 +194,7 @@ def _train(
     from train.averages import Averages
     from train.data import open_loader
     from train.identity import facts_of
+    from train.methods.api import Asks
     from train.numerics import compile_checked
     from train.resume import begin, restore
     from train.runs import needs_of
@@ -202,7 +203,8 @@ def _train(
     from train.watch import Watch
 
     method, began = parts.method, time.monotonic()
-    frozen = weights_hash([method.module()], without=method.trainable_state())
+    own = weights_hash([method.module()], without=method.trainable_state())
+    frozen = {"weights": own, **(method.asked() if isinstance(method, Asks) else {})}
     averages = Averages(settings.ema, folder.averages, settings.steps)
     with open_loader(settings, data, needs_of(settings), layout) as loader:
         facts = facts_of(settings, loader.state_dict(), frozen)

@@ -66,7 +66,7 @@ def test_unknown_preset_and_missing_file() -> None:
 
 def test_facts_leave_out_only_what_cannot_change_the_weights() -> None:
     def facts(settings: RunConfig) -> object:
-        return facts_of(settings, {"position": 3, "seed": 0}, "frozen")
+        return facts_of(settings, {"position": 3, "seed": 0}, {"weights": "a"})
 
     base = facts(fresh())
     for free in ("data.workers", "checkpoint.keep", "sample.num_pairs"):
@@ -86,9 +86,9 @@ def test_facts_leave_out_only_what_cannot_change_the_weights() -> None:
 
 
 def test_facts_name_the_stream_the_code_and_the_frozen_weights() -> None:
-    base = facts_of(fresh(), {"position": 3, "data": {"main": "a"}}, "frozen")
-    assert base == facts_of(fresh(), {"position": 9, "data": {"main": "a"}}, "frozen")
-    other = facts_of(fresh(), {"position": 3, "data": {"main": "b"}}, "thawed")
+    base = facts_of(fresh(), {"position": 3, "data": {"main": "a"}}, {"weights": "frozen"})
+    assert base == facts_of(fresh(), {"position": 9, "data": {"main": "a"}}, {"weights": "frozen"})
+    other = facts_of(fresh(), {"position": 3, "data": {"main": "b"}}, {"weights": "thawed"})
     assert differences(base, other) == [
         'stream.data was {"main": "a"}, is {"main": "b"}', "frozen weights was frozen, is thawed"
     ]  # fmt: skip

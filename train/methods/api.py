@@ -111,6 +111,15 @@ class Surveys(Protocol):
 
 
 @runtime_checkable
+class Asks(Protocol):
+    """What a method has besides whose loss asks models that are not in its module."""
+
+    def asked(self) -> Mapping[str, str]:
+        """Hash of the weights of each, by name: a run that resumes compares them."""
+        ...
+
+
+@runtime_checkable
 class Imports(Protocol):
     """What a method has besides that begins with weights of other programs."""
 

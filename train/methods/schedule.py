@@ -5,10 +5,21 @@ from typing import Any
 
 import torch
 
+from toolkit.encoders.loading import Pretrained, load
 from train.parts.diffusion import Diffusion
 
 Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(x [N,C,h,w], timesteps [N]) to what the network predicts, [N,C,h,w]."""
+
+
+def load_schedule(pipeline: str, default: Pretrained) -> Mapping[str, Any]:
+    """The configuration of a pipeline's scheduler, whatever class it is of. pipeline: hub id or
+    folder. Raises UserError."""
+    from diffusers import DPMSolverMultistepScheduler
+
+    read = DPMSolverMultistepScheduler.load_config
+    found: Mapping[str, Any] = load(read, f"{pipeline}/scheduler", default, flag="--backbone")
+    return found
 
 
 def diffusion_of(config: Mapping[str, Any]) -> Diffusion:

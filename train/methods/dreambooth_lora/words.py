@@ -1,5 +1,6 @@
 """Prompts as a Stable Diffusion pipeline reads them: by one text encoder, or by SDXL's two."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from toolkit.encoders.loading import Pretrained, load, load_model, quiet
+from toolkit.encoders.loading import Pretrained, load, load_model, quiet, weights_hash
 
 _SIZE = "5 GB"
+_REMEMBERED = 1024
+"""Prompts whose tokens are kept: up to 0.6 MB each."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Words(nn.Module):
     Args:
         backbone: the pipeline, by hub id or folder.
         trained: whether they are part of this module; otherwise they are loaded when they are
-            first asked, and what they make of a prompt is kept.
+            first asked, and what they make of the last thousand prompts is kept.
     """
 
     def __init__(self, backbone: str, trained: bool):
@@ -56,7 +59,7 @@ class Words(nn.Module):
         self.towers: nn.ModuleList | None = None
         self._frozen: list[Any] | None = None
         self._tokenizers: list[Any] | None = None
-        self._known: dict[str, Embedded] = {}
+        self._known: OrderedDict[str, Embedded] = OrderedDict()
         if trained:
             self.towers = nn.ModuleList(self._load().requires_grad_(False))
 
@@ -66,12 +69,25 @@ class Words(nn.Module):
             return self._encode(list(self.towers), prompts, device)
         new = [text for text in dict.fromkeys(prompts) if text not in self._known]
         if new:
-            if self._frozen is None:
-                self._frozen = [tower.to(device) for tower in self._load()]
+            still = self._still(device)
             for text in new:  # one by one: none of them depends on which others are new
                 with torch.no_grad():
-                    self._known[text] = self._encode(self._frozen, [text], device)[0]
-        return Embedded.stack([self._known[text] for text in prompts])
+                    self._known[text] = self._encode(still, [text], device)[0]
+        found = Embedded.stack([self._known[text] for text in prompts])
+        for text in dict.fromkeys(prompts):
+            self._known.move_to_end(text)
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return found
+
+    def asked(self, device: torch.device) -> dict[str, str]:
+        """Hash of the text encoders, where they are no part of this module."""
+        return {} if self.towers is not None else {"words": weights_hash(self._still(device))}
+
+    def _still(self, device: torch.device) -> list[Any]:
+        if self._frozen is None:
+            self._frozen = [tower.to(device) for tower in self._load()]
+        return self._frozen
 
     def _load(self) -> nn.ModuleList:
         from transformers import CLIPTextModel, CLIPTextModelWithProjection

@@ -7,7 +7,10 @@ from typing import Literal
 
 from toolkit.core.checks import at_least
 from toolkit.core.errors import UserError
+from train.methods import pipelines
 from train.methods.needs import DataFacts, Feature, Needs
+
+_PARTS = ("transformer", "vae", "text_encoder", "scheduler")
 
 
 @dataclass(frozen=True)
@@ -189,8 +192,7 @@ class Stylize:
 def place_of(weights: str) -> str:
     """The folder of weights that come with this method, where that is their name; otherwise the
     name itself, a folder or a hub id."""
-    own = Path(__file__).parent / "weights"
-    return str(own / weights) if weights and (own / weights).is_dir() else weights
+    return pipelines.place_of(weights, Path(__file__).parent / "weights")
 
 
 def is_large(config: Config) -> bool:
@@ -210,7 +212,7 @@ def needs(config: Config) -> Needs:
     """Triplets of target, content and style: their pictures, or what encoders made of them."""
     if not config.backbone:
         return Needs(("target", "content", "style"), config.net.image_size)
-    _check_backbone(place_of(config.backbone))
+    pipelines.check_pipeline(place_of(config.backbone), "PixArt-alpha", _PARTS)
     if config.stored and config.trains == "adapter":
         return Needs((), config.image_size, tuple(_features(config)))
     if not config.image_size:
@@ -218,23 +220,6 @@ def needs(config: Config) -> Needs:
     if config.trains == "backbone":
         return Needs(("target",), config.image_size, inputs=("target",))
     return Needs(("target", "content", "style"), config.image_size)
-
-
-def _check_backbone(place: str) -> None:
-    """Raises UserError for a folder that holds no pipeline."""
-    folder = Path(place)
-    if folder.is_dir():
-        parts = ("transformer", "vae", "text_encoder", "scheduler")
-        if lacking := [part for part in parts if not (folder / part).is_dir()]:
-            raise UserError(
-                f"--backbone={place}: holds no pipeline of PixArt-alpha, {', '.join(lacking)} "
-                "are not in it"
-            )
-    elif place.startswith(("/", ".", "~")) or place.count("/") != 1:
-        raise UserError(
-            f"--backbone={place}: there is no such folder; give one, a hub id as "
-            "ORGANISATION/NAME, or tiny"
-        )
 
 
 def _features(config: Config) -> list[Feature]:

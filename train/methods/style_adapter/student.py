@@ -1,6 +1,5 @@
 """The student: a frozen PixArt-alpha, and beside it what learns a teacher's style transfer."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,15 +7,15 @@ import torch
 from torch import nn
 
 from toolkit.core.errors import UserError
-from toolkit.encoders.loading import Pretrained, load, load_model
-from train.methods.schedule import diffusion_of
+from toolkit.encoders.loading import Pretrained, load_model
+from train.methods.schedule import diffusion_of, load_schedule
 from train.methods.style_adapter.config import Config, place_of
 from train.methods.style_adapter.control import Control
 from train.parts.adapter import attach, attach_conditions
 from train.parts.purification import Purification
 from train.parts.style_tokens import EmbeddingTokens, PatchTokens
 
-_PIXART = Pretrained("PixArt-alpha/PixArt-XL-2-512x512", "2.4 GB, without its text encoder")
+PIXART = Pretrained("PixArt-alpha/PixArt-XL-2-512x512", "2.4 GB, without its text encoder")
 _FROZEN = "transformer."
 _ADDED = (".to_k_style.", ".to_v_style.", ".processor.gate")
 
@@ -67,7 +66,7 @@ class Student(nn.Module):
         self.proxy: nn.Linear | None = None
         if how.source == "patches" and how.purification != "none":
             self.proxy = nn.Linear(config.proxy_dim, width)
-        self.schedule = load_schedule(config.backbone)
+        self.schedule = load_schedule(place_of(config.backbone), PIXART)
         self.diffusion = diffusion_of(self.schedule)
         self.no_text: torch.Tensor
         self.style_means: torch.Tensor
@@ -126,15 +125,4 @@ def load_backbone(weights: str) -> Any:
     from diffusers import PixArtTransformer2DModel
 
     build = PixArtTransformer2DModel.from_pretrained
-    return load_model(build, f"{place_of(weights)}/transformer", _PIXART, flag="--backbone")
-
-
-def load_schedule(weights: str) -> Mapping[str, Any]:
-    """The configuration of a pipeline's scheduler, whatever class it is of. Raises UserError."""
-    from diffusers import DPMSolverMultistepScheduler
-
-    read = DPMSolverMultistepScheduler.load_config
-    found: Mapping[str, Any] = load(
-        read, f"{place_of(weights)}/scheduler", _PIXART, flag="--backbone"
-    )
-    return found
+    return load_model(build, f"{place_of(weights)}/transformer", PIXART, flag="--backbone")

@@ -18,7 +18,7 @@ from tests.twins import sdxl, stable_diffusion
 from toolkit.core.errors import UserError
 from train.methods.dreambooth_lora.config import Stylize
 from train.methods.dreambooth_lora.controlling import Controller
-from train.methods.dreambooth_lora.method import Method
+from train.methods.dreambooth_lora.few_shot import FewShot
 
 
 @pytest.fixture(scope="module", params=["epsilon", "sdxl"])
@@ -58,7 +58,7 @@ def test_they_are_those_of_diffusers_pipeline(places: tuple[Path, Path], guidanc
     import diffusers
 
     base, place = places
-    method = opened(Method(config_of(base), 0))
+    method = opened(FewShot(config_of(base), 0))
     size = method.config.image_size
     how = Stylize(3, guidance, "noise", scale=0.0, control="edge", control_net=str(place),
                   control_scale=0.7)  # fmt: skip
@@ -88,7 +88,7 @@ def test_they_are_those_of_diffusers_pipeline(places: tuple[Path, Path], guidanc
 
 def test_edges_are_where_a_picture_changes(places: tuple[Path, Path]) -> None:
     base, place = places
-    method = Method(config_of(base), 0)
+    method = FewShot(config_of(base), 0)
     how = Stylize(control="edge", control_net=str(place))
     found = Controller(how, method.network.unet, torch.device("cpu")).condition(pictures(64))
     assert found.shape == (2, 3, 64, 64)
@@ -101,7 +101,7 @@ def test_edges_are_where_a_picture_changes(places: tuple[Path, Path]) -> None:
 
 def test_of_a_text_alone_it_follows_what_the_backbone_draws(places: tuple[Path, Path]) -> None:
     base, place = places
-    method = opened(Method(config_of(base), 0))
+    method = opened(FewShot(config_of(base), 0))
     how = Stylize(3, 2.0, "noise", control="edge", control_net=str(place))
     made = method.stylize(asked(how, ("03", "07")))
     plain = method.stylize(asked(replace(how, control="none"), (None, None)))
@@ -125,7 +125,7 @@ def test_depth_is_near_white_and_far_black(places: tuple[Path, Path], tmp_path: 
     DPTForDepthEstimation(config).save_pretrained(tmp_path / "dpt")
     DPTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "dpt")
     base, place = places
-    method = Method(config_of(base), 0)
+    method = FewShot(config_of(base), 0)
     how = Stylize(2, control="depth", control_net=str(place), depth_model=str(tmp_path / "dpt"))
     controller = Controller(how, method.network.unet, torch.device("cpu"))
     found = controller.condition(pictures(method.config.image_size))
@@ -138,14 +138,14 @@ def test_depth_is_near_white_and_far_black(places: tuple[Path, Path], tmp_path: 
 
 def test_what_cannot_be_followed_is_told(places: tuple[Path, Path], tmp_path: Path) -> None:
     base, place = places
-    method = Method(config_of(base), 0)
+    method = FewShot(config_of(base), 0)
     with pytest.raises(UserError, match="name a ControlNet for texts"):
         method.stylize(asked(Stylize(control="edge"), ("03",)))
     with pytest.raises(UserError, match="holds no usable weights"):
         method.stylize(asked(Stylize(control="edge", control_net=str(tmp_path)), ("03",)))
     with pytest.raises(UserError, match="choose one"):
         Stylize(control="edge", fallback=True)
-    other = Method(config_of(stable_diffusion(tmp_path / "sd")), 0)
+    other = FewShot(config_of(stable_diffusion(tmp_path / "sd")), 0)
     if method.network.is_sdxl:
         with pytest.raises(UserError, match="it is of another model"):
             other.stylize(asked(Stylize(control="edge", control_net=str(place)), ("03",)))

@@ -23,7 +23,7 @@ from train.methods.dreambooth_lora.config import (
     prompt_of,
     settle,
 )
-from train.methods.dreambooth_lora.method import Method
+from train.methods.dreambooth_lora.few_shot import FewShot
 from train.methods.dreambooth_lora.turning import turned
 from train.methods.needs import DataFacts
 from train.numerics import open_numerics
@@ -60,7 +60,7 @@ def batch_of(size: int, count: int = 4) -> Batch:
     )  # fmt: skip
 
 
-def opened(method: Method) -> Method:
+def opened(method: FewShot) -> FewShot:
     """B is zero at first: nothing would be seen of what is trained."""
     generator = torch.Generator().manual_seed(9)
     with torch.no_grad():
@@ -89,7 +89,7 @@ def diffusers_pipeline(folder: Path, kind: str = "") -> Any:
     return pipe
 
 
-def noise_of(method: Method, seeds: list[int]) -> torch.Tensor:
+def noise_of(method: FewShot, seeds: list[int]) -> torch.Tensor:
     side = method.config.image_size // method.autoencoder.factor
     return torch.stack(
         [torch.randn(4, side, side, generator=torch.Generator().manual_seed(s)) for s in seeds]
@@ -101,7 +101,7 @@ def noise_of(method: Method, seeds: list[int]) -> torch.Tensor:
 def test_at_scale_0_its_pictures_are_the_plain_pipelines(
     folders: dict[str, Path], kind: str, guidance: float
 ) -> None:
-    method = opened(Method(config_of(folders[kind]), 0))
+    method = opened(FewShot(config_of(folders[kind]), 0))
     how = Stylize(4, guidance, "noise", scale=0.0)
     made = method.stylize(asked(how, ("03", "07")))
     size = method.config.image_size
@@ -116,7 +116,7 @@ def test_at_scale_0_its_pictures_are_the_plain_pipelines(
 
 
 def test_the_strength_of_what_is_trained_is_put_back(folders: dict[str, Path]) -> None:
-    method = opened(Method(config_of(folders["epsilon"]), 0))
+    method = opened(FewShot(config_of(folders["epsilon"]), 0))
     how = Stylize(2, 1.0, "noise")
     first = method.stylize(asked(how, ("03",)))
     for scale in (0.0, 0.4, 1.7):
@@ -130,7 +130,7 @@ def test_begun_at_the_average_it_is_image_to_image_of_it(
     folders: dict[str, Path], kind: str
 ) -> None:
     """diffusers encodes the average by drawing from the posterior; its mean is put there."""
-    method = Method(config_of(folders[kind]), 0)
+    method = FewShot(config_of(folders[kind]), 0)
     size = method.config.image_size
     batch = batch_of(size)
     whole = batch.take(torch.tensor([0, 2]))
@@ -161,7 +161,7 @@ class _Fixed:
 def test_the_average_is_of_all_pictures_of_a_style_and_not_rounded(
     folders: dict[str, Path],
 ) -> None:
-    method = Method(config_of(folders["epsilon"]), 0)
+    method = FewShot(config_of(folders["epsilon"]), 0)
     batch = batch_of(32)
     all_03 = replace(batch, style_names=("03",) * 4)
     method.survey(iter([all_03.part(0, 3), all_03.part(3, 4)]))
@@ -183,7 +183,7 @@ def test_a_mixed_batch_is_the_average_of_its_samples_alone(
     settings = RunConfig(method="dreambooth_lora", threads=1)
     found = []
     for parts in ([0, 1, 2, 3], [0], [1], [2], [3]):
-        method = opened(Method(config, 0))
+        method = opened(FewShot(config, 0))
         batch = batch_of(method.config.image_size).take(torch.tensor(parts))
         losses = backward(method, batch, open_numerics(settings), 1)
         grads = {n: p.grad for n, p in method.module().named_parameters() if p.grad is not None}
@@ -201,7 +201,7 @@ def test_a_mixed_batch_is_the_average_of_its_samples_alone(
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_loss_is_of_what_the_checkpoint_predicts(folders: dict[str, Path], kind: str) -> None:
     """By diffusers' own scheduler, UNet and text encoders."""
-    method = Method(config_of(folders[kind]), 0)
+    method = FewShot(config_of(folders[kind]), 0)
     size = method.config.image_size
     batch = batch_of(size).part(1, 2)
     seen: dict[str, torch.Tensor] = {}
@@ -250,7 +250,7 @@ def test_the_loss_is_of_what_the_checkpoint_predicts(folders: dict[str, Path], k
 
 def test_only_attention_gets_adapters(folders: dict[str, Path]) -> None:
     config = config_of(folders["sdxl"], lora=LoraConfig(3, 6.0, text_rank=2))
-    method = Method(config, 0)
+    method = FewShot(config, 0)
     trained = {n for n, p in method.module().named_parameters() if p.requires_grad}
     assert trained
     for name in trained:
@@ -275,7 +275,7 @@ def test_what_it_exports_makes_its_pictures_in_diffusers(
     folders: dict[str, Path], tmp_path: Path, kind: str
 ) -> None:
     lora = LoraConfig(3, 1.2, text_rank=2, text_alpha=5.0)
-    method = opened(Method(config_of(folders[kind], lora=lora), 0))
+    method = opened(FewShot(config_of(folders[kind], lora=lora), 0))
     names = method.export(tmp_path, {"run": "demo", "step": 7, "weights": "abc"})
     made = (method.stylize(asked(Stylize(3, 4.0, "noise"), ("03",))) + 1) / 2
     assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
@@ -289,16 +289,16 @@ def test_what_it_exports_makes_its_pictures_in_diffusers(
             guidance_scale=4.0, latents=noise_of(method, [3]), output_type="pt",
         ).images  # fmt: skip
         torch.testing.assert_close(found, made, rtol=0, atol=1e-4)
-        other = Method(config_of(folders[kind], lora=LoraConfig(4, text_rank=2)), 1)
+        other = FewShot(config_of(folders[kind], lora=LoraConfig(4, text_rank=2)), 1)
         other.imported(tmp_path / name)
         again = (other.stylize(asked(Stylize(3, 4.0, "noise"), ("03",))) + 1) / 2
         torch.testing.assert_close(again, made, rtol=0, atol=1e-4)
     with pytest.raises(UserError, match=r"rank is 3, here it is 2: make it smaller"):
-        Method(config_of(folders[kind], lora=LoraConfig(2, text_rank=2)), 1).imported(
+        FewShot(config_of(folders[kind], lora=LoraConfig(2, text_rank=2)), 1).imported(
             tmp_path / FILE
         )
     with pytest.raises(UserError, match="which is not trained here"):
-        Method(config_of(folders[kind], lora=LoraConfig(4)), 1).imported(tmp_path / FILE)
+        FewShot(config_of(folders[kind], lora=LoraConfig(4)), 1).imported(tmp_path / FILE)
     assert (
         read_lora(tmp_path / FILE).layers["unet"].keys()
         == method.network.lora().layers["unet"].keys()
@@ -307,7 +307,7 @@ def test_what_it_exports_makes_its_pictures_in_diffusers(
 
 def test_pictures_of_no_style_are_the_backbones_own(folders: dict[str, Path]) -> None:
     """As prior pictures are made; among others they are the same."""
-    method = opened(Method(config_of(folders["epsilon"]), 0))
+    method = opened(FewShot(config_of(folders["epsilon"]), 0))
     how = Stylize(2, 2.0)
     alone = method.stylize(asked(how, (None,)))
     mixed = method.stylize(asked(how, (None, "07", "03")))
@@ -321,7 +321,7 @@ def test_pictures_of_no_style_are_the_backbones_own(folders: dict[str, Path]) ->
 
 def test_each_text_may_have_its_strength(folders: dict[str, Path]) -> None:
     """Beside others it is drawn as with that strength alone."""
-    method = opened(Method(config_of(folders["epsilon"]), 0))
+    method = opened(FewShot(config_of(folders["epsilon"]), 0))
     method.network.average.uniform_(-1, 1, generator=torch.Generator().manual_seed(1))
     how = Stylize(5, 2.0, strength=0.8, strengths=("dog:0.4", "a: b:1"))
     assert [how.strength_of(text) for text in ("cat", "dog", "a: b")] == [0.8, 0.4, 1.0]
@@ -372,11 +372,11 @@ def test_what_cannot_work_is_told(folders: dict[str, Path], tmp_path: Path) -> N
     with pytest.raises(UserError, match="takes a multiple of 4"):
         config_of(folders["epsilon"], image_size=34)
     (tmp_path / "unet").mkdir()
-    with pytest.raises(UserError, match="holds no Stable Diffusion pipeline, vae, text_encoder"):
+    with pytest.raises(UserError, match="holds no pipeline of Stable Diffusion, vae, text_encoder"):
         needs(Config(backbone=str(tmp_path)))
     with pytest.raises(UserError, match="there is no such folder"):
         needs(Config(backbone="./nowhere"))
-    method = Method(config_of(folders["epsilon"]), 0)
+    method = FewShot(config_of(folders["epsilon"]), 0)
     with pytest.raises(UserError, match="the run knows 03, 07"):
         method.style_of(Stylize(target_style="9"), None, "")
     with pytest.raises(UserError, match="give a picture with --content"):

@@ -12,21 +12,21 @@ from tests.twins import sdxl, stable_diffusion
 from toolkit.core.errors import UserError
 from train.methods.ddim import invert, walk
 from train.methods.dreambooth_lora.config import Inject, Stylize
+from train.methods.dreambooth_lora.few_shot import FewShot
 from train.methods.dreambooth_lora.injecting import Asked, injected
-from train.methods.dreambooth_lora.method import Method
 from train.parts.injection import InjectedAttention, decoder_attentions
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def method(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Method:
+def method(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FewShot:
     """With adapters that do something."""
     folder = tmp_path_factory.mktemp("backbone") / request.param
     if request.param == "sdxl":
-        return opened(Method(config_of(sdxl(folder)), 0))
-    return opened(Method(config_of(stable_diffusion(folder, request.param)), 0))
+        return opened(FewShot(config_of(sdxl(folder)), 0))
+    return opened(FewShot(config_of(stable_diffusion(folder, request.param)), 0))
 
 
-def given(method: Method, count: int = 2, guidance: float = 3.0, **more: Any) -> Asked:
+def given(method: FewShot, count: int = 2, guidance: float = 3.0, **more: Any) -> Asked:
     side = method.config.image_size // method.autoencoder.factor
     generator = torch.Generator().manual_seed(1)
     style, noise = (torch.randn(count, 4, side, side, generator=generator) for _ in range(2))
@@ -38,7 +38,7 @@ def given(method: Method, count: int = 2, guidance: float = 3.0, **more: Any) ->
     return Asked(*texts, torch.tensor([[*size, 0, 0, *size]] * count), **{**usual, **more})
 
 
-def test_without_layers_or_with_all_of_the_plain_it_is_the_plain_pipeline(method: Method) -> None:
+def test_without_layers_or_with_all_of_the_plain_it_is_the_plain_pipeline(method: FewShot) -> None:
     """γ = 1 and nothing injected: diffusers' own pipeline with DDIM steps."""
     from diffusers import DDIMScheduler, DiffusionPipeline
 
@@ -62,7 +62,7 @@ def test_without_layers_or_with_all_of_the_plain_it_is_the_plain_pipeline(method
 
 @pytest.mark.parametrize("gamma", [0.0, 0.6, 1.0])
 def test_a_picture_injected_into_itself_is_its_plain_reconstruction(
-    method: Method, gamma: float
+    method: FewShot, gamma: float
 ) -> None:
     one = given(method, guidance=1.0)
     itself = replace(one, content=one.style, of_style=one.text)
@@ -78,7 +78,7 @@ def test_a_picture_injected_into_itself_is_its_plain_reconstruction(
     torch.testing.assert_close(made, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_it_brings_the_style_nearer_the_less_is_kept(method: Method) -> None:
+def test_gamma_layers_and_the_style_picture_each_matter(method: FewShot) -> None:
     """With random weights one can only tell that what is injected matters, by γ and layers."""
     one = given(method)
     plain = injected(method.network, one, Inject(0))[1]
@@ -95,7 +95,7 @@ def test_it_brings_the_style_nearer_the_less_is_kept(method: Method) -> None:
     assert not torch.allclose(other, injected(method.network, one, Inject(6))[0], atol=1e-4)
 
 
-def test_the_network_is_as_it_was_behind_it(method: Method) -> None:
+def test_the_network_is_as_it_was_behind_it(method: FewShot) -> None:
     one, groups = given(method), decoder_attentions(method.network.unet)
     with pytest.raises(IndexError):
         injected(method.network, replace(one, first=9), Inject(6))
@@ -105,7 +105,7 @@ def test_the_network_is_as_it_was_behind_it(method: Method) -> None:
     assert not any(isinstance(attn.processor, InjectedAttention) for attn in attns)
 
 
-def test_pictures_are_made_with_it(method: Method) -> None:
+def test_pictures_are_made_with_it(method: FewShot) -> None:
     size = method.config.image_size
     style = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(2)) * 2 - 1
     how = Stylize(4, 3.0, "average", inject=Inject(6, 0.5, adain=True))

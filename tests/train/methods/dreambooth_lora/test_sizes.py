@@ -4,22 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from tests.full_size import stable_diffusion_2_1, unet_2_1
 from tests.train.methods.dreambooth_lora.test_dreambooth_lora import batch_of, config_of
-from tests.twins import stable_diffusion
 from train.methods.dreambooth_lora.config import LoraConfig
-from train.methods.dreambooth_lora.method import Method
+from train.methods.dreambooth_lora.few_shot import FewShot
 from train.methods.dreambooth_lora.network import UNET_TARGETS, attach
-
-
-def full_size() -> UNet2DConditionModel:
-    """stable-diffusion-2-1-base."""
-    return UNet2DConditionModel(
-        sample_size=64, cross_attention_dim=1024, attention_head_dim=(5, 10, 20, 20),
-        use_linear_projection=True,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize(("rank", "weights"), [(4, 829_952), (32, 6_639_616), (64, 13_279_232)])
@@ -27,7 +17,7 @@ def test_the_adapters_have_as_many_weights_as_their_ranks_say(rank: int, weights
     """865,910,724 weights of the UNet, as published; 128 projections beside each pair of which lie
     r·(in + out)."""
     with torch.device("meta"):
-        unet = full_size().requires_grad_(False)
+        unet = unet_2_1().requires_grad_(False)
         assert sum(p.numel() for p in unet.parameters()) == 865_910_724
         attach(unet, rank, 0, UNET_TARGETS)
     trained = [p for p in unet.parameters() if p.requires_grad]
@@ -40,25 +30,8 @@ def test_the_adapters_have_as_many_weights_as_their_ranks_say(rank: int, weights
 def test_one_step_of_the_full_size(tmp_path: Path) -> None:
     """512 pixels, random weights, rank 32: the adapters move and nothing else does."""
     torch.manual_seed(0)
-    small = stable_diffusion(tmp_path / "small")
-    text = CLIPTextConfig(
-        hidden_size=1024, intermediate_size=4096, num_hidden_layers=23, num_attention_heads=16,
-        hidden_act="gelu", vocab_size=54, bos_token_id=52, eos_token_id=53,
-    )  # fmt: skip
-    vae = AutoencoderKL(
-        block_out_channels=(128, 256, 512, 512), down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=4, layers_per_block=2,
-        sample_size=512,
-    )  # fmt: skip
-    schedule = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
-        prediction_type="v_prediction",
-    )  # fmt: skip
-    StableDiffusionPipeline(
-        vae, CLIPTextModel(text), CLIPTokenizer.from_pretrained(small / "tokenizer"), full_size(),
-        schedule, None, None, requires_safety_checker=False,
-    ).save_pretrained(tmp_path / "full")  # fmt: skip
-    method = Method(config_of(tmp_path / "full", lora=LoraConfig(32)), 0)
+    folder = stable_diffusion_2_1(tmp_path / "full")
+    method = FewShot(config_of(folder, lora=LoraConfig(32)), 0)
     assert method.config.image_size == 512
     named = dict(method.module().named_parameters())
     before = {name: p.detach().clone() for name, p in named.items() if p.requires_grad}

@@ -1,0 +1,40 @@
+"""Models of the size of published ones, with random weights, in the hub's layout."""
+
+from pathlib import Path
+
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from tests.twins import stable_diffusion
+
+
+def unet_2_1() -> UNet2DConditionModel:
+    """Of stable-diffusion-2-1-base, whose number of weights is published: 865,910,724."""
+    return UNet2DConditionModel(
+        sample_size=64, cross_attention_dim=1024, attention_head_dim=(5, 10, 20, 20),
+        use_linear_projection=True,
+    )  # fmt: skip
+
+
+def stable_diffusion_2_1(folder: Path) -> Path:
+    """The whole pipeline (5 GB) of 512 pixels that predicts velocities; its tokenizer knows few
+    words."""
+    tiny = stable_diffusion(folder.with_name(f"{folder.name}_tiny"))
+    text = CLIPTextConfig(
+        hidden_size=1024, intermediate_size=4096, num_hidden_layers=23, num_attention_heads=16,
+        hidden_act="gelu", vocab_size=54, bos_token_id=52, eos_token_id=53,
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=(128, 256, 512, 512), down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=4, layers_per_block=2,
+        sample_size=512,
+    )  # fmt: skip
+    schedule = DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+    )  # fmt: skip
+    StableDiffusionPipeline(
+        vae, CLIPTextModel(text), CLIPTokenizer.from_pretrained(tiny / "tokenizer"), unet_2_1(),
+        schedule, None, None, requires_safety_checker=False,
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
