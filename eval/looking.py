@@ -106,10 +106,10 @@ class Looker:
 def fitted(data: bytes, width: int, height: int) -> np.ndarray:
     """A picture cut in the middle to a shape and resized to it: uint8 [height,width,3]."""
     if width == height:
-        from toolkit.stream.decode import decode_square
+        from toolkit.stream.decode import decode_cut
 
         out = np.empty((height, width, 3), np.uint8)
-        decode_square(data, out)
+        decode_cut(data, out)
         return out
     from PIL import Image
 

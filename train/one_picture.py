@@ -103,8 +103,8 @@ def square(data: bytes, size: int) -> Any:
     import numpy as np
     import torch
 
-    from toolkit.stream.decode import decode_square
+    from toolkit.stream.decode import decode_cut
 
     pixels = np.zeros((size, size, 3), np.uint8)
-    decode_square(data, pixels)
+    decode_cut(data, pixels)
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1

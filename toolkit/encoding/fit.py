@@ -6,7 +6,7 @@ import numpy as np
 
 from toolkit.core.errors import UserError
 from toolkit.store.images import decode_jpeg, decode_rgb, is_jpeg
-from toolkit.stream.decode import decode_square
+from toolkit.stream.decode import decode_cut
 
 Fit = Literal["crop", "squash", "pad"]
 
@@ -27,7 +27,7 @@ def decode_fitted(data: bytes, out: np.ndarray, fit: Fit) -> None:
     if fit not in get_args(Fit):
         raise UserError(f"fit={fit}: choose {', '.join(get_args(Fit))}")
     if fit == "crop":
-        decode_square(data, out)
+        decode_cut(data, out)
         return
     from PIL import Image
 

@@ -20,7 +20,7 @@ from toolkit.store.images import PictureError, picture_extension
 from toolkit.store.layout import Layout
 from toolkit.stream.coalesce import Piece
 from toolkit.stream.damage import refuse_damage
-from toolkit.stream.decode import decode_square
+from toolkit.stream.decode import decode_cut
 from toolkit.stream.reader import RangeReader
 
 Made = TypeVar("Made")
@@ -108,7 +108,7 @@ class PictureReader:
             data = self._reader.read(tar, item.picture, item.size)
             try:
                 if item.view:
-                    decode_square(data, out, self._views.cut(item.view))
+                    decode_cut(data, out, self._views.cut(item.view))
                 else:
                     decode_fitted(data, out, self._fit)
             except PictureError as error:

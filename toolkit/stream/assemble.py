@@ -12,10 +12,11 @@ from toolkit.store.images import PictureError
 from toolkit.store.selection import Selection
 from toolkit.stream.augment import Augment
 from toolkit.stream.batch import Batch, ImageSet
+from toolkit.stream.buckets import BucketIndex
 from toolkit.stream.buffers import Buffers
 from toolkit.stream.coalesce import Piece, coalesce
 from toolkit.stream.damage import refuse_damage
-from toolkit.stream.decode import Framing, decode_square
+from toolkit.stream.decode import Framing, decode_cut
 from toolkit.stream.features import FeatureReader
 from toolkit.stream.lookup import Lookup
 from toolkit.stream.partners import Partners
@@ -35,11 +36,12 @@ class Assembler:
 
     Args:
         selections: the sources, in the order of the batch's `tasks`.
-        size: pixels a side of the square pictures.
+        size: pixels a side of the square pictures; with `indices` no shape has more than size².
         roles: the roles whose pictures are read; all that a selection has otherwise.
         augment: how pictures are cut and flipped, and captions dropped.
         partners: draws other style pictures than those that the samples are linked to.
         features: what is read beside pictures, or in their place.
+        indices: the rows of each selection by bucket, where batches are of different shapes.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class Assembler:
         augment: Augment = Augment(),  # noqa: B008 - frozen
         partners: Partners | None = None,
         features: Sequence[FeatureReader] = (),
+        indices: Sequence[BucketIndex] = (),
     ):
+        self._indices, self.most = tuple(indices), 0
         self.features = tuple(features)
         also = [role for f in self.features for role in (f.role, f.otherwise) if role]
         self.lookup = Lookup(selections, roles, partners, also)
@@ -76,15 +80,28 @@ class Assembler:
         pending.work()
         return pending.finish({})
 
+    def shape_of(self, wants: Sequence[Want]) -> tuple[int, int]:
+        """Height and width of the pictures of a batch."""
+        first = wants[0]
+        if first.bucket < 0:
+            return self.size, self.size
+        return self._indices[first.source].shapes[first.bucket]
+
+    def next_row(self, want: Want) -> int:
+        """The row behind the wanted one: of its source, and of its shape."""
+        if want.bucket < 0:
+            return (want.row + 1) % len(self.lookup.rows[want.source])
+        return self._indices[want.source].after(want.bucket, want.row)
+
     def close(self) -> None:
         """Closes the shards."""
         self.reader.close()
 
     def decode(self, piece: Piece, data: bytes, seed: int, out: np.ndarray) -> Framing:
-        """Decodes a picture into uint8 [S,S,3]. Raises PictureError; UserError where the bytes are
+        """Decodes a picture into uint8 [H,W,3]. Raises PictureError; UserError where the bytes are
         not those that were packed."""
         try:
-            return decode_square(data, out, self.augment.cut(seed, piece.role))
+            return decode_cut(data, out, self.augment.cut(seed, piece.role))
         except PictureError:
             refuse_damage(self.lookup.layout_of(piece.path), piece, data)
             raise
@@ -112,9 +129,11 @@ class Pending:
     def open(self) -> None:
         """Takes the memory that the pictures go to."""
         owner = self._owner
-        shape = (len(self._wants), owner.size, owner.size, 3)
+        shape = (len(self._wants), *owner.shape_of(self._wants), 3)
+        owner.most = max(owner.most, len(self._wants))
+        room = owner.most * owner.size**2 * 3  # batches of any shape and length will have it
         for role in owner.roles:
-            self._pixels[role] = owner.buffers.take(shape)
+            self._pixels[role] = owner.buffers.take(shape, room)
         shared = [(SharedRead(owner.reader, read), read.pieces) for read in self._reads]
         self._work = iter([(read, *piece) for read, pieces in shared for piece in pieces])
 
@@ -192,7 +211,7 @@ class Pending:
         owner, want, problem = self._owner, self._wants[number], self._problems[number]
         for attempt in range(1, MAX_SUBSTITUTES + 1):
             yield problem
-            want = want._replace(row=(want.row + 1) % len(owner.lookup.rows[want.source]))
+            want = want._replace(row=owner.next_row(want))
             (sample,) = owner.lookup.samples([want], attempt)
             self._samples[number] = sample
             del self._problems[number]

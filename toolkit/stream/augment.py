@@ -16,18 +16,26 @@ _ALIGNED = {"target": "scene", "content": "scene", "style": "style"}
 
 @dataclass(frozen=True)
 class Cut:
-    """The square that is cut out of a picture. left, top: 0 to 1, of the room that it has; scale:
-    its side as a part of the picture's shorter side; flipped: mirrored left to right."""
+    """What is cut out of a picture. left, top: 0 to 1, of the room that it has; scale: its sides as
+    parts of the largest there are of its shape; flipped: mirrored left to right."""
 
     left: float = 0.5
     top: float = 0.5
     scale: float = 1.0
     flipped: bool = False
 
-    def box(self, height: int, width: int) -> tuple[int, int, int]:
-        """(left, top, side) in pixels of a picture of that size."""
-        side = max(1, round(min(height, width) * self.scale))
-        return _place(self.left, width - side), _place(self.top, height - side), side
+    def box(
+        self, height: int, width: int, shape: tuple[int, int] = (1, 1)
+    ) -> tuple[int, int, int, int]:
+        """(left, top, width, height) in pixels of a picture of that size. shape: height and width
+        to which those of the box stand alike; a square by default."""
+        across, down = float(width), float(height)
+        if is_narrow(height, width, shape):
+            down = width * shape[0] / shape[1]
+        else:
+            across = height * shape[1] / shape[0]
+        w, h = (max(1, round(side * self.scale)) for side in (across, down))
+        return _place(self.left, width - w), _place(self.top, height - h), w, h
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,11 @@ class Augment:
     def drops_caption(self, seed: int) -> bool:
         """Whether the sample with this seed goes without its caption."""
         return self.caption_dropout > 0 and uniform(seed, "caption") < self.caption_dropout
+
+
+def is_narrow(height: int, width: int, shape: tuple[int, int]) -> bool:
+    """Whether the largest box of a shape, (height, width), is as wide as the picture."""
+    return width * shape[0] <= height * shape[1]
 
 
 def _place(part: float, room: int) -> int:

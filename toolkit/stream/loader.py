@@ -18,6 +18,8 @@ from toolkit.core.places import is_remote
 from toolkit.store.selection import Selection
 from toolkit.stream.assemble import Assembler
 from toolkit.stream.augment import Augment
+from toolkit.stream.bucket_mix import BucketMix
+from toolkit.stream.buckets import Buckets
 from toolkit.stream.coalesce import MAX_READ_BYTES
 from toolkit.stream.features import FeatureReader
 from toolkit.stream.partners import Partners
@@ -49,7 +51,8 @@ class Loader:
         features: what is read beside pictures, or in their place.
         partners: draws other style pictures than the linked ones.
         augment: how pictures are cut and flipped, and captions dropped.
-        rank, world, stop, block, epochs: as for `Schedule`. After the end, samples have weight 0.
+        rank, world, stop, block, epochs, buckets: as for `Schedule`; with buckets, `size` has no
+            effect. After the end, samples have weight 0.
         max_bytes: a cap on the bytes in flight; fewer batches are decoded ahead where it needs to.
         max_failures: samples that do not decode, after which the stream stops.
 
@@ -79,6 +82,7 @@ class Loader:
         stop: int | None = None,
         block: int = 1,
         epochs: int | None = None,
+        buckets: Buckets | None = None,
         max_bytes: int = 1 << 30,
         max_failures: int = 100,
     ):
@@ -87,21 +91,31 @@ class Loader:
         at_least(0, max_bytes=max_bytes, max_failures=max_failures)
         if not isinstance(augment, Augment):
             raise UserError(f"augment={augment!r}: takes an Augment, as Augment('random')")
-        more = {"size": size, "augment": asdict(augment)}
+        more = {"size": buckets.size if buckets else size, "augment": asdict(augment)}
         more |= {"partners": partners.identity} if partners else {}
         more |= {"features": {f.name: dict(f.identity) for f in features}} if features else {}
         self._schedule = Schedule(
-            selections, mix, batch_size, seed, rank, world, stop, block, more, epochs
+            selections, mix, batch_size, seed, rank, world, stop, block, more, epochs, buckets
         )
         self._build = partial(
-            Assembler, self._schedule.selections, size, roles, augment, partners, features
-        )
+            Assembler, self._schedule.selections, buckets.size if buckets else size, roles, augment,
+            partners, features, self._schedule.indices,
+        )  # fmt: skip
         self._assembler = self._build()
         self.workers, self.processes, self.batch_size = workers, processes, batch_size
         self.prefetch = self._capped(prefetch, max_bytes) if workers or processes else 0
         self.failures: list[str] = []
         self._transform, self._max_failures, self._position = transform, max_failures, 0
         self._has_ended = False
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Samples of each source that are too small for any bucket."""
+        schedule = self._schedule
+        return {
+            selection.name: index.num_left_out
+            for selection, index in zip(schedule.selections, schedule.indices, strict=False)
+        }
 
     @property
     def max_bytes_in_flight(self) -> int:
@@ -152,9 +166,15 @@ class Loader:
         self._assembler.close()
 
     def keys(self, first: int, count: int) -> list[tuple[str, str]]:
-        """(task, key) of `count` positions from `first`, without reading any picture."""
-        mix = self._schedule.mix
-        place = mix.at(np.arange(first, first + count))
+        """(task, key) of `count` positions from `first`, without reading any picture; with buckets,
+        of those that hold a sample."""
+        mix, positions = self._schedule.mix, np.arange(first, first + count)
+        if isinstance(mix, BucketMix):
+            start = positions // self.batch_size * self.batch_size
+            positions = positions[positions - start < mix.lengths(start)]
+            place, _ = mix.at(positions)
+        else:
+            place = mix.at(positions)
         wants = list(map(Want, place.source.tolist(), place.row.tolist(), place.seed.tolist()))
         samples = self._assembler.lookup.samples(wants)
         return [(mix.names[w.source], s.key) for w, s in zip(wants, samples, strict=True)]

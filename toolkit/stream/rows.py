@@ -33,11 +33,11 @@ class Rows:
         self.name, self._length = selection.name, len(selection)
         self._paths = [str(path) for path in selection.shards]
         names = (name for name in Sample._fields if name != "pieces")
-        self._facts = [_whole(selection, name) for name in names]
+        self._facts = [whole_column(selection, name) for name in names]
         self._places = {
             role: (
                 *(_numbers(selection, f"{role}_{name}") for name in ("shard", "offset", "size")),
-                _whole(selection, f"{role}_key"),
+                whole_column(selection, f"{role}_key"),
             )
             for role in roles
         }
@@ -72,13 +72,14 @@ class Rows:
         return max((int(sizes.max()) for _, _, sizes, _ in self._places.values()), default=0)
 
 
-def _whole(selection: Selection, name: str) -> pa.Array:
+def whole_column(selection: Selection, name: str) -> pa.Array:
+    """A column in one piece."""
     column = selection.table.column(name)  # one chunk, in the mapped file
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _numbers(selection: Selection, name: str) -> np.ndarray:
-    return np.asarray(_whole(selection, name).to_numpy())
+    return np.asarray(whole_column(selection, name).to_numpy())
 
 
 def _taken(column: pa.Array, rows: np.ndarray) -> list[Any]:

@@ -7,6 +7,8 @@ same number on every rank.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +16,8 @@ import numpy as np
 from toolkit.core.checks import at_least
 from toolkit.core.errors import UserError
 from toolkit.store.selection import Selection
+from toolkit.stream.bucket_mix import BucketMix
+from toolkit.stream.buckets import BucketIndex, Buckets
 from toolkit.stream.mix import Mix
 
 # Positions are planned together, since a call of numpy costs more than an element: few at first, so
@@ -23,12 +27,14 @@ _FIRST, _MOST = 64, 1024
 
 class Want(NamedTuple):
     """One sample to read. source: index of the selection; row: in it; seed: uint64; is_padding:
-    whether it only fills the last batch, with weight 0."""
+    whether it only fills the last batch, with weight 0; bucket: number of the shape that its batch
+    has, −1 where all have one."""
 
     source: int
     row: int
     seed: int
     is_padding: bool = False
+    bucket: int = -1
 
 
 class Step(NamedTuple):
@@ -54,6 +60,8 @@ class Schedule:
         more: JSON values that decide the stream as well; states carry them, and must agree.
         epochs: instead of `stop`: the stream ends with the window in which the first source has
             been gone through so many times.
+        buckets: makes each batch of one source and one shape; the last one of a shape is short, and
+            ranks share what there is. A rank that would get nothing gets one sample of weight 0.
 
     Raises:
         UserError: a source of the mix without a selection, a setting out of its range, fewer
@@ -72,6 +80,7 @@ class Schedule:
         block: int = 1,
         more: Mapping[str, Any] | None = None,
         epochs: int | None = None,
+        buckets: Buckets | None = None,
     ):
         at_least(1, batch_size=batch_size, world=world)
         at_least(0, rank=rank, stop=0 if stop is None else stop)
@@ -84,8 +93,13 @@ class Schedule:
             if name not in by_name:
                 known = ", ".join(by_name) or "nothing"
                 raise UserError(f"the mix takes {name}, and there are selections of {known}")
-        self.mix = Mix({name: len(by_name[name]) for name in mix}, mix, seed, block)
         self.selections = tuple(by_name[name] for name in mix)
+        self.indices = tuple(BucketIndex(s, buckets) for s in self.selections) if buckets else ()
+        self.mix: Mix | BucketMix = (
+            BucketMix(dict(zip(mix, self.indices, strict=True)), mix, batch_size, seed, block)
+            if buckets
+            else Mix({name: len(by_name[name]) for name in mix}, mix, seed, block)
+        )
         if epochs is not None:
             at_least(1, epochs=epochs)
             if stop is not None:
@@ -93,6 +107,9 @@ class Schedule:
             stop = self.mix.positions(epochs)
         self.batch_size, self.seed, self.stop = batch_size, seed, stop
         self._more = dict(more or {})
+        if buckets:  # what stands at a position depends on these as well
+            self._more |= {"buckets": asdict(buckets), "batch_size": batch_size}
+        self._rank, self._world = rank, world
         self._slice = _slice_of(batch_size, rank, world)
 
     @property
@@ -145,20 +162,44 @@ class Schedule:
         return self.stop is not None and position >= self.stop
 
     def _plan(self, position: int, stride: int, count: int) -> list[Step]:
-        size, share = self.batch_size, self.samples_per_step
         starts = position + np.arange(count) * stride
         if self.stop is not None:
             starts = starts[starts < self.stop]
+        if isinstance(self.mix, BucketMix):
+            shares, wants = self._of_one_shape(self.mix, starts)
+        else:
+            shares, wants = self._of_one_size(self.mix, starts)
+        return [
+            Step(list(islice(wants, share)), start + self.batch_size)
+            for start, share in zip(starts.tolist(), shares, strict=True)
+        ]
+
+    def _of_one_size(self, mix: Mix, starts: np.ndarray) -> tuple[list[int], Iterator[Want]]:
+        """How many samples of each batch are this rank's, and these."""
         offsets = np.arange(self._slice.start, self._slice.stop)
         positions = (starts[:, None] + offsets[None, :]).ravel()
-        place = self.mix.at(positions)
-        padding = np.zeros(len(positions), bool) if self.stop is None else positions >= self.stop
-        columns = (place.source, place.row, place.seed, padding)
-        wants = list(map(Want._make, zip(*(c.tolist() for c in columns), strict=True)))
-        return [
-            Step(wants[i * share : (i + 1) * share], start + size)
-            for i, start in enumerate(starts.tolist())
+        place = mix.at(positions)
+        columns = (place.source, place.row, place.seed, self._is_behind(positions))
+        wants = map(Want._make, zip(*(c.tolist() for c in columns), repeat(-1), strict=False))
+        return [len(offsets)] * len(starts), wants
+
+    def _of_one_shape(self, mix: BucketMix, starts: np.ndarray) -> tuple[list[int], Iterator[Want]]:
+        slices = [_slice_of(n, self._rank, self._world) for n in mix.lengths(starts).tolist()]
+        is_empty = np.array([part.start == part.stop for part in slices], bool)
+        parts = [
+            start + np.arange(part.start, part.stop) if part.start < part.stop else start[None]
+            for start, part in zip(starts, slices, strict=True)
         ]
+        positions = np.concatenate(parts) if parts else starts
+        shares = [len(part) for part in parts]
+        place, bucket = mix.at(positions)
+        padding = self._is_behind(positions) | np.repeat(is_empty, shares)
+        columns = (place.source, place.row, place.seed, padding, bucket)
+        return shares, map(Want._make, zip(*(c.tolist() for c in columns), strict=True))
+
+    def _is_behind(self, positions: np.ndarray) -> np.ndarray:
+        """Whether the stream ends before a position."""
+        return np.zeros(len(positions), bool) if self.stop is None else positions >= self.stop
 
 
 def _brief(value: Any) -> str:

@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from tests import twins
 from toolkit.core.errors import UserError
 from toolkit.encoders.api import open_encoder
-from toolkit.stream.decode import decode_square
+from toolkit.stream.decode import decode_cut
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 Twin = Callable[[str], Path]
@@ -160,7 +160,7 @@ def test_taef2_with_its_real_weights_gives_photographs_back() -> None:
     found = []
     for path in sorted((SHARED / "data" / "photos" / "coco").glob("*.jpg"))[:12]:
         out = np.zeros((256, 256, 3), np.uint8)
-        decode_square(path.read_bytes(), out)
+        decode_cut(path.read_bytes(), out)
         pixels = torch.from_numpy(out).permute(2, 0, 1)[None]
         found.append(psnr_of(codec, pixels))
     assert len(found) == 12

@@ -34,7 +34,7 @@ from toolkit.store.manifest import (
 )
 from toolkit.store.samples import SampleReader
 from toolkit.store.selection import select
-from toolkit.stream.decode import decode_square
+from toolkit.stream.decode import decode_cut
 
 Jpeg = Callable[[int], bytes]
 
@@ -207,7 +207,7 @@ def test_pictures_that_packing_would_change_stay_and_say_so(
         if row["status"] == "ok":
             data = reader.picture(row["key"])
             assert decode_rgb(data).shape[:2] == (row["height"], row["width"])
-            decode_square(data, np.zeros((32, 32, 3), np.uint8))
+            decode_cut(data, np.zeros((32, 32, 3), np.uint8))
             assert "changes" not in (row["extra"] or "")
             needs |= set(json.loads(row["extra"] or "{}").get("needs", ()))
         else:
@@ -350,7 +350,7 @@ def test_a_selection_streams_from_the_foreign_tar(shared_data: Path, layout: Lay
     assert set(batch.keys) == {"208_495", "321_421", "389_535"}
     for key, pixels in zip(batch.keys, batch.images["target"].pixels, strict=True):
         expected = np.zeros((64, 64, 3), np.uint8)
-        decode_square(read[key]["jpg"], expected)
+        decode_cut(read[key]["jpg"], expected)
         assert np.array_equal(pixels.permute(1, 2, 0).numpy(), expected)
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from toolkit.core.errors import UserError
 from toolkit.stream.augment import Augment, Cut, uniform
-from toolkit.stream.decode import Framing, decode_square
+from toolkit.stream.decode import Framing, decode_cut
 
 SEEDS = range(4000)
 
@@ -53,7 +53,8 @@ def test_content_and_target_are_cut_alike_and_the_style_by_itself() -> None:
 def test_cuts_stay_inside_and_reach_every_edge() -> None:
     augment = Augment("random", least_scale=0.25)
     boxes = np.array([augment.cut(seed, "target").box(60, 100) for seed in SEEDS])
-    left, top, side = boxes.T
+    left, top, side, height = boxes.T
+    assert (side == height).all()
     assert left.min() == 0
     assert top.min() == 0
     assert (left + side).max() == 100
@@ -64,7 +65,7 @@ def test_cuts_stay_inside_and_reach_every_edge() -> None:
 def test_nothing_asked_is_the_central_square() -> None:
     assert {Augment().cut(seed, "style") for seed in range(50)} == {Cut()}
     assert not any(Augment().drops_caption(seed) for seed in range(50))
-    assert Cut().box(50, 80) == (15, 0, 50)
+    assert Cut().box(50, 80) == (15, 0, 50, 50)
 
 
 @pytest.mark.parametrize("wrong", [{"flip": 1.5}, {"caption_dropout": -1}, {"least_scale": 0.0}])
@@ -82,7 +83,7 @@ def test_a_cut_is_that_part_of_the_picture(form: str, encode: Callable[..., byte
     data = encode(ramp, form)
     cut = Cut(left=0.9, top=0.2, scale=0.5, flipped=True)
     out = np.zeros((40, 40, 3), np.uint8)
-    framing = decode_square(data, out, cut)
+    framing = decode_cut(data, out, cut)
     assert framing == Framing(240, 320, top=24, left=180, flipped=True)
     expected = Image.fromarray(ramp[24:144, 180:300]).resize((40, 40), Image.Resampling.LANCZOS)
     difference = np.asarray(expected)[:, ::-1].astype(int) - out
@@ -97,7 +98,7 @@ def test_a_scaled_decode_lands_in_the_buffer(
 
     data = encode(make_picture(1, side, side))
     out = np.full((size, size, 3), 7, np.uint8)
-    assert decode_square(data, out) == Framing(side, side, 0, 0)
+    assert decode_cut(data, out) == Framing(side, side, 0, 0)
     whole = simplejpeg.decode_jpeg(data, "RGB", min_height=size, min_width=size)
     assert whole.shape == out.shape
     np.testing.assert_array_equal(out, whole)

@@ -30,10 +30,16 @@ def test_memory_comes_back_when_its_tensor_is_gone() -> None:
     assert address(buffers.take((4, 5))) == place
 
 
-def test_shapes_do_not_mix() -> None:
+def test_memory_is_lent_by_its_size() -> None:
+    """Shapes of as many bytes have the same, and any shape of those that were given room."""
     buffers = Buffers()
     place = address(buffers.take((2, 8)))
     gc.collect()
-    other = buffers.take((4, 4))
-    assert other.shape == (4, 4)
-    assert address(buffers.take((2, 8))) == place
+    other = buffers.take((2, 9))
+    assert other.shape == (2, 9)
+    assert address(other) != place
+    assert address(buffers.take((4, 4))) == place
+    gc.collect()
+    roomy = buffers.take((3, 5), room=16)
+    assert (address(roomy), roomy.shape) == (place, (3, 5))
+    assert roomy.flags.c_contiguous

@@ -9,7 +9,7 @@ import simplejpeg
 from PIL import Image
 
 from toolkit.store.images import PictureError
-from toolkit.stream.decode import Framing, decode_square
+from toolkit.stream.decode import Framing, decode_cut
 
 Encode = Callable[..., bytes]
 MakePicture = Callable[..., np.ndarray]
@@ -17,7 +17,7 @@ MakePicture = Callable[..., np.ndarray]
 
 def decode(data: bytes, size: int) -> tuple[np.ndarray, Framing]:
     out = np.full((size, size, 3), 77, np.uint8)
-    framing = decode_square(data, out)
+    framing = decode_cut(data, out)
     return out, framing
 
 
@@ -107,8 +107,8 @@ def test_grey_and_cmyk_jpegs_decode(make_picture: MakePicture) -> None:
 def test_every_pixel_is_written(encode: Encode, make_picture: MakePicture) -> None:
     data = encode(make_picture(5, 90, 60))
     first, second = np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8)
-    decode_square(data, first)
-    decode_square(data, second)
+    decode_cut(data, first)
+    decode_cut(data, second)
     np.testing.assert_array_equal(first, second)
 
 

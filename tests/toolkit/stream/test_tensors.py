@@ -22,7 +22,7 @@ from toolkit.store.layout import Layout
 from toolkit.store.samples import SampleReader
 from toolkit.stream.augment import Augment
 from toolkit.stream.batch import Batch
-from toolkit.stream.decode import decode_square
+from toolkit.stream.decode import decode_cut
 from toolkit.stream.partners import Partners
 from toolkit.stream.tensors import TensorReader
 
@@ -225,7 +225,7 @@ def test_random_crops_show_the_stored_views(
         for name, values in arrays.items():
             view = int(name.partition("_view")[2][:1] or 0)
             out = np.zeros((32, 32, 3), np.uint8)
-            decode_square(data, out, Views(3, 0.5).cut(view))
+            decode_cut(data, out, Views(3, 0.5).cut(view))
             out = out[:, ::-1] if "_flipped" in name else out
             back = codec.decode(codec.latents(torch.from_numpy(values)[None]))[0]
             assert np.array_equal(((back + 1) * 127.5).round().numpy().transpose(1, 2, 0), out)
