@@ -10,6 +10,20 @@ from toolkit.stream.names import StylePartner
 
 
 @dataclass(frozen=True)
+class BucketConfig:
+    """Batches of one shape each, near the pictures' own (`toolkit.stream.buckets`).
+
+    multiple: sides are multiples of so many pixels; 0 is squares of one size instead. size: no
+    shape has more than size² pixels; the method's own otherwise. least: pictures that would have
+    fewer than least² are left out.
+    """
+
+    multiple: int = 0
+    size: int = 0
+    least: int = 0
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """What is streamed.
 
@@ -21,6 +35,7 @@ class DataConfig:
     shorter side. flip: share of samples that are mirrored. caption_dropout: share of samples
     without their caption. style_partner: the style picture that a sample is shown: the linked one,
     or one drawn from style_pool. style_pool: the dataset to draw from.
+    buckets: shapes of the batches, squares of one size by default.
     shuffle_block: samples that stay together when they are shuffled, 1 for none. workers: decoding
     threads. prefetch: batches decoded ahead.
     max_bytes: a cap on the bytes in flight, for which fewer batches are decoded ahead.
@@ -40,6 +55,7 @@ class DataConfig:
     caption_dropout: float = 0.0
     style_partner: StylePartner = "same_picture"
     style_pool: str = "wikiart"
+    buckets: BucketConfig = field(default_factory=BucketConfig)
     shuffle_block: int = 1
     workers: int = 2
     prefetch: int = 1
@@ -160,7 +176,8 @@ def augment_of(data: DataConfig) -> Augment:
 
 _LEAST = {
     "steps": 1, "epochs": 0, "initial_steps": 0, "threads": 1,
-    "data.batch_size": 1, "data.workers": 0,
+    "data.batch_size": 1, "data.workers": 0, "data.buckets.multiple": 0,
+    "data.buckets.size": 0, "data.buckets.least": 0,
     "data.prefetch": 0, "data.shuffle_block": 1, "data.max_bytes": 1, "data.max_failures": 0,
     "optim.warmup_steps": 0, "optim.clip_grad_norm": 0, "optim.weight_decay": 0,
     "optim.gradient_accumulation_steps": 0,

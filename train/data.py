@@ -104,14 +104,14 @@ def open_loader(settings: RunConfig, data: Data, needs: Needs, layout: Layout) -
     from toolkit.stream.loader import Loader
     from toolkit.stream.mix import parse_mix
 
-    how = settings.data
+    how, buckets = settings.data, buckets_of(settings.data, needs)
     loader = Loader(
         data.selections, parse_mix(how.mix), how.batch_size, max(needs.size, 1), settings.seed,
         how.workers, how.prefetch, roles=needs.roles, features=data.features,
         block=how.shuffle_block,
         augment=augment_of(how),
         partners=_partners(how, data.selections[0], layout), max_bytes=how.max_bytes,
-        max_failures=how.max_failures,
+        max_failures=how.max_failures, buckets=buckets,
     )  # fmt: skip
     try:
         ahead = f"{loader.prefetch} batches ahead" if how.workers else "no batch ahead"
@@ -119,9 +119,41 @@ def open_loader(settings: RunConfig, data: Data, needs: Needs, layout: Layout) -
             f"loader: {how.workers} threads, {ahead}, at most "
             f"{loader.max_bytes_in_flight / 1e6:.1f} MB in flight"
         )
+        for name, count in loader.left_out.items():
+            if count:
+                print(f"{name}: {count} samples are smaller than any bucket and left out")
         yield loader
     finally:
         loader.close()
+
+
+def buckets_of(data: DataConfig, needs: Needs) -> Any:
+    """The shapes of the batches; None for squares. Raises UserError where the method takes none
+    such."""
+    from toolkit.stream.buckets import Buckets
+
+    how = data.buckets
+    if not how.multiple:
+        return None
+    if not needs.multiple:
+        raise UserError("--buckets.multiple: the method takes squares alone")
+    if how.multiple % needs.multiple:
+        raise UserError(
+            f"--buckets.multiple={how.multiple}: the method takes multiples of {needs.multiple}"
+        )
+    return Buckets(how.multiple, how.size or needs.size, how.least)
+
+
+def samples_per_epoch(data: Data, settings: RunConfig, needs: Needs) -> int:
+    """Positions of the main task in which each of its samples is seen once: one each, or, with
+    buckets, those of its batches, which are not all full."""
+    from toolkit.stream.buckets import BucketIndex
+
+    main, buckets = data.selections[0], buckets_of(settings.data, needs)
+    if buckets is None:
+        return len(main)
+    size = settings.data.batch_size
+    return size * int((-(-BucketIndex(main, buckets).counts // size)).sum())
 
 
 def each_sample(data: Data, settings: RunConfig, needs: Needs) -> Iterator[Any]:

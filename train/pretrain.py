@@ -10,6 +10,8 @@ python -m train.pretrain finish --out=small --run=runs/style_adapter-backbone
 python -m train.pretrain unet --out=small-sd --parts=small
 python -m train.run dreambooth_lora --config=backbone --backbone=small-sd
 python -m train.pretrain finish --out=small-sd --run=runs/dreambooth_lora-backbone
+
+python -m train.pretrain sdxl --out=small-sdxl --parts=small
 """
 
 from pathlib import Path
@@ -128,6 +130,20 @@ def unet(*, out: Path, parts: Path, seed: int = 0) -> None:
     print(f"{out}: a UNet of {count / 1e6:.2f} million weights, nothing learned yet")
 
 
+def sdxl(*, out: Path, parts: Path) -> None:
+    """Writes an SDXL whose U-Net is a configuration without weights, for pixel_sdxl, beside an
+    autoencoder and a text encoder that are there.
+
+    Args:
+        out: the folder.
+        parts: folder with vae and clip, as autoencoder and clip write them.
+    """
+    from train.pretraining.begin import write_sdxl
+
+    write_sdxl(out, parts, SIZE_PX)
+    print(f"{out}: a U-Net without weights")
+
+
 def finish(*, out: Path, run: Path, checkpoint: Path | None = None) -> None:
     """Puts a run's transformer or UNet into the pipeline, in half precision.
 
@@ -151,6 +167,13 @@ def _layout(shards: Path, manifests: Path) -> Layout:
 
 if __name__ == "__main__":
     run(
-        {"begin": begin, "autoencoder": autoencoder, "clip": clip, "unet": unet, "finish": finish},
+        {
+            "begin": begin,
+            "autoencoder": autoencoder,
+            "clip": clip,
+            "unet": unet,
+            "sdxl": sdxl,
+            "finish": finish,
+        },
         "python -m train.pretrain",
     )

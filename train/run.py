@@ -141,7 +141,7 @@ def _prepare(
 ) -> tuple[Any, Any]:
     """The configuration, with what the data decide, and the data."""
     from train.config import check_config
-    from train.data import facts_of_data, open_data
+    from train.data import facts_of_data, open_data, samples_per_epoch
     from train.runs import needs_of, settled
     from train.settings import fresh_config, stored_config, with_epochs
 
@@ -154,7 +154,7 @@ def _prepare(
     print(*data.notes, sep="\n", end="\n" if data.notes else "")
     if resume:
         return settings, data
-    settings = with_epochs(settings, len(data.selections[0]))
+    settings = with_epochs(settings, samples_per_epoch(data, settings, needs_of(settings)))
     return settled(settings, facts_of_data(data)), data
 
 
@@ -194,7 +194,7 @@ def _train(
     from train.averages import Averages
     from train.data import open_loader
     from train.identity import facts_of
-    from train.methods.api import Asks
+    from train.methods.api import Asks, Loads
     from train.numerics import compile_checked
     from train.resume import begin, restore
     from train.runs import needs_of
@@ -213,6 +213,8 @@ def _train(
         else:
             first = restore(folder, settings, parts, averages, loader, data, facts, how)
             write_atomic(folder.config, to_toml(settings))  # what --force changed, among it
+        for line in method.loaded() if isinstance(method, Loads) else ():
+            print(line)
         _announce(settings, data.selections)
         if first == 0 and settings.sample.sample_every:
             print("before the first step: the loss and pictures of some samples", flush=True)

@@ -9,7 +9,8 @@ import numpy as np
 
 from eval.features.api import CannotLook, Extractor, Features
 from eval.features.preprocess import as_unit
-from eval.features.weights import fill, placed, state_of, torch_file
+from eval.features.weights import fill, placed, torch_file
+from toolkit.encoders.loading import state_of
 
 FILE = "art_inception.pth"
 COMMAND = (

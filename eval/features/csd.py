@@ -13,9 +13,9 @@ import numpy as np
 
 from eval.features.api import Extractor, Features, MissingWeights
 from eval.features.preprocess import CLIP_MEAN, CLIP_STD, as_unit, centre, shortest_side
-from eval.features.weights import local_folder, state_of
+from eval.features.weights import local_folder
 from toolkit.core.errors import UserError
-from toolkit.encoders.loading import Pretrained
+from toolkit.encoders.loading import Pretrained, state_of
 
 PRETRAINED = Pretrained("tomg-group-umd/CSD-ViT-L", "1.2 GB")
 FILES = ("model.safetensors", "pytorch_model.bin")

@@ -12,8 +12,9 @@ import numpy as np
 
 from eval.features.api import Extractor, Features
 from eval.features.preprocess import as_batch
-from eval.features.weights import placed, state_of, torch_file
+from eval.features.weights import placed, torch_file
 from toolkit.core.errors import UserError, one_line
+from toolkit.encoders.loading import state_of
 
 FILE = "weights-inception-2015-12-05-6726825d.pth"
 COMMAND = (

@@ -9,18 +9,12 @@ the squared distance of two such lists.
 The linear weights are inside the package; the trunks are torchvision's files.
 """
 
-import contextlib
-import io
-import warnings
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
 from eval.features.api import CannotLook, Extractor, Features
 from eval.features.preprocess import as_unit
-from eval.features.weights import placed, state_of, torch_file
-from toolkit.core.errors import UserError
+from eval.features.weights import placed, torch_file
+from toolkit.encoders.lpips_network import load_network
 
 _LEAST_PX = 35  # AlexNet's last pooling needs them
 
@@ -61,26 +55,3 @@ def open_lpips(
         "range": "[-1,1]", "resize": "none",
     }  # fmt: skip
     return Extractor(identity, kept=False, picture=features)
-
-
-def load_network(trunk: str, path: Path) -> Any:
-    """The package's network with the trunk of a torchvision state dict. Raises UserError."""
-    # The package prints its settings and calls torchvision in a way that has been deprecated.
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import lpips
-
-        network = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
-    state = state_of(path)
-    missing = []
-    for name, own in network.net.state_dict().items():
-        if not name.startswith("slice"):
-            continue
-        found = state.get("features." + name.partition(".")[2])
-        if found is None or found.shape != own.shape:
-            missing.append(name)
-        else:
-            own.copy_(found)
-    if missing:
-        raise UserError(f"{path} holds no {trunk} of torchvision: {missing[0]} is not in it")
-    return network.eval().requires_grad_(False)

@@ -9,7 +9,8 @@ import numpy as np
 
 from eval.features.api import CannotLook, Extractor, Features
 from eval.features.preprocess import imagenet
-from eval.features.weights import fill, placed, state_of, torch_file
+from eval.features.weights import fill, placed, torch_file
+from toolkit.encoders.loading import state_of
 
 FILE = "vgg19-dcbb9e9d.pth"
 COMMAND = "python -c \"import torchvision; torchvision.models.vgg19(weights='DEFAULT')\""

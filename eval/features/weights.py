@@ -55,22 +55,6 @@ def torch_file(what: str, weights: str | None, name: str, command: str, size: st
     return path
 
 
-def state_of(path: Path) -> dict[str, Any]:
-    """The tensors of a file by name, of torch's format or safetensors. Raises UserError."""
-    import torch
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # both libraries raise anything on files of another kind
-        raise UserError(f"{path} holds no weights: {one_line(error)[:120]}") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds no weights by name")
-    return found
-
-
 def placed(network: Any, device: str) -> Any:
     """The network on a device, the channels of a pixel beside one another in memory: so
     convolutions of single pictures take less time (`bench.scoring`)."""

@@ -49,6 +49,8 @@ class Case:
 
     def how(self, steps: int) -> Any:
         how = dataclasses.replace(stylize_defaults(self.settings.method), steps=steps)
+        if hasattr(how, "guidance"):  # it makes differences of rounding larger
+            how = dataclasses.replace(how, guidance=min(how.guidance, 2.0))
         styles = getattr(self.settings.method_config, "styles", ())
         return dataclasses.replace(how, target_style=styles[1]) if len(styles) > 1 else how
 

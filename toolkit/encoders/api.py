@@ -81,7 +81,7 @@ def encoders() -> list[str]:
     """Names of all encoders."""
     import toolkit.encoders as folder
 
-    helpers = {"alone", "api", "device", "loading", "overflow", "pixels"}
+    helpers = {"alone", "api", "device", "loading", "lpips_network", "overflow", "pixels"}
     return sorted(m.name for m in pkgutil.iter_modules(folder.__path__) if m.name not in helpers)
 
 

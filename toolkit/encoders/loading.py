@@ -140,6 +140,21 @@ def weights_hash(modules: Iterable[torch.nn.Module], without: Container[str] = (
     return digest.hexdigest()
 
 
+def state_of(path: Path) -> dict[str, Any]:
+    """The tensors of a file by name, of torch's format or safetensors. Raises UserError."""
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # both libraries raise anything on files of another kind
+        raise UserError(f"{path} holds no weights: {one_line(error)[:120]}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds no weights by name")
+    return found
+
+
 @contextmanager
 def quiet(with_bars: bool = False) -> Iterator[None]:
     """Keeps the messages of the libraries of models back inside the block, and their bars."""

@@ -120,6 +120,15 @@ class Asks(Protocol):
 
 
 @runtime_checkable
+class Loads(Protocol):
+    """What a method has besides that takes other models' weights apart."""
+
+    def loaded(self) -> list[str]:
+        """What was taken, left out and made anew, a line each; told when a run begins."""
+        ...
+
+
+@runtime_checkable
 class Imports(Protocol):
     """What a method has besides that begins with weights of other programs."""
 

@@ -43,7 +43,8 @@ class Needs:
     roles: of target, content, style, whose pictures are decoded for training; size: pixels a side;
     features: stored tensors; inputs: the roles that pictures are made from, `target` standing for
     the sample's own picture; none where pictures are made from texts. takes: roles that may be
-    given besides when pictures are made.
+    given besides when pictures are made. multiple: pictures may be of any shape whose sides are
+    multiples of so many pixels, 0 for squares of `size` alone.
     """
 
     roles: tuple[str, ...]
@@ -51,6 +52,7 @@ class Needs:
     features: tuple[Feature, ...] = ()
     inputs: tuple[str, ...] = ("content", "style")
     takes: tuple[str, ...] = ()
+    multiple: int = 0
 
 
 @dataclass(frozen=True)

@@ -50,17 +50,9 @@ def write_stable_diffusion(out: Path, parts: Path, size: int, seed: int) -> int:
     """Writes UNet and scheduler, beside autoencoder and text encoder of `parts`; returns the UNet's
     number of weights. Raises UserError where parts lacks them."""
     from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
 
-    for name in ("vae", "clip"):
-        if not (parts / name).is_dir():
-            raise UserError(f"{parts} has no {name}: python -m train.pretrain makes one")
+    words = _shared_parts(out, parts)
     torch.manual_seed(seed)
-    with quiet():  # about the half that sees pictures, which is not wanted here
-        words = CLIPTextModel.from_pretrained(parts / "clip")
-    CLIPTokenizer.from_pretrained(parts / "clip").save_pretrained(out / "tokenizer")
-    words.half().save_pretrained(out / "text_encoder")
-    shutil.copytree(parts / "vae", out / "vae", dirs_exist_ok=True)
     unet: Any = UNet2DConditionModel(
         sample_size=size // FACTOR, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS,
         block_out_channels=(40, 80, 120), layers_per_block=1, norm_num_groups=8,
@@ -75,6 +67,50 @@ def write_stable_diffusion(out: Path, parts: Path, size: int, seed: int) -> int:
     )  # fmt: skip
     scheduler.save_pretrained(out / "scheduler")
     return sum(p.numel() for p in unet.parameters())
+
+
+def write_sdxl(out: Path, parts: Path, size: int) -> None:
+    """Writes an SDXL whose U-Net is a configuration alone, beside autoencoder and text encoder of
+    `parts`, the latter as both of its own. Raises UserError where parts lacks them."""
+    from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModelWithProjection
+
+    words = _shared_parts(out, parts)
+    shutil.copytree(out / "tokenizer", out / "tokenizer_2", dirs_exist_ok=True)
+    with quiet():
+        second = CLIPTextModelWithProjection.from_pretrained(parts / "clip")
+    second.half().save_pretrained(out / "text_encoder_2")
+    width, pooled = words.config.hidden_size, int(second.config.projection_dim or 0)
+    with torch.device("meta"):
+        unet: Any = UNet2DConditionModel(
+            sample_size=size // FACTOR, block_out_channels=(32, 64, 128), norm_num_groups=8,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            transformer_layers_per_block=(1, 1, 2), attention_head_dim=(2, 4, 4),
+            use_linear_projection=True, cross_attention_dim=2 * width,
+            addition_embed_type="text_time", addition_time_embed_dim=32,
+            projection_class_embeddings_input_dim=pooled + 6 * 32,
+        )  # fmt: skip
+    unet.save_config(out / "unet")
+    scheduler: Any = DPMSolverMultistepScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
+    )
+    scheduler.save_pretrained(out / "scheduler")
+
+
+def _shared_parts(out: Path, parts: Path) -> Any:
+    """Autoencoder, tokenizer and text encoder, which is returned. Raises UserError."""
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    for name in ("vae", "clip"):
+        if not (parts / name).is_dir():
+            raise UserError(f"{parts} has no {name}: python -m train.pretrain makes one")
+    with quiet():  # about the half that sees pictures, which is not wanted here
+        words = CLIPTextModel.from_pretrained(parts / "clip")
+    CLIPTokenizer.from_pretrained(parts / "clip").save_pretrained(out / "tokenizer")
+    words.half().save_pretrained(out / "text_encoder")
+    shutil.copytree(parts / "vae", out / "vae", dirs_exist_ok=True)
+    return words
 
 
 def put_network(out: Path, run: Path, checkpoint: Path | None = None) -> str:

@@ -11,7 +11,7 @@ from toolkit.encoders.api import open_encoder
 from toolkit.encoders.loading import Pretrained
 from train.methods.dreambooth_lora.config import Config
 from train.methods.dreambooth_lora.network import SIZE, load_unet
-from train.methods.dreambooth_lora.words import Embedded, Words
+from train.methods.prompt_words import Embedded, Words
 from train.methods.schedule import load_schedule
 from train.methods.text_to_image import TextToImage
 

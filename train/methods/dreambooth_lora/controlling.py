@@ -15,7 +15,7 @@ import torch
 from toolkit.core.errors import UserError
 from toolkit.encoders.loading import Pretrained, load, load_model
 from train.methods.dreambooth_lora.config import Stylize
-from train.methods.dreambooth_lora.words import Embedded
+from train.methods.prompt_words import Embedded
 
 _USUAL = {  # by the width of the text that a UNet reads
     (768, "edge"): Pretrained("lllyasviel/control_v11p_sd15_canny", "1.4 GB"),

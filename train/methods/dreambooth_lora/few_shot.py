@@ -23,8 +23,8 @@ from train.methods.dreambooth_lora.controlling import Controller
 from train.methods.dreambooth_lora.injecting import Asked, injected
 from train.methods.dreambooth_lora.network import Control, StableDiffusion
 from train.methods.dreambooth_lora.turning import turned
-from train.methods.dreambooth_lora.words import Embedded
 from train.methods.objective import diffusion_loss
+from train.methods.prompt_words import Embedded
 from train.methods.schedule import denoise
 from train.parts.noise import normal, sample_generators
 

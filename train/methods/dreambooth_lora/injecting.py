@@ -11,7 +11,7 @@ import torch
 from train.methods.ddim import invert, noised, walk
 from train.methods.dreambooth_lora.config import Inject
 from train.methods.dreambooth_lora.network import StableDiffusion
-from train.methods.dreambooth_lora.words import Embedded
+from train.methods.prompt_words import Embedded
 from train.parts.injection import Injection, attach, detach, with_statistics
 
 

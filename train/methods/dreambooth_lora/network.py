@@ -11,7 +11,7 @@ from toolkit.core.errors import UserError
 from toolkit.encoders.loading import Pretrained, load, load_model
 from train.lora.weights import Lora, LoraLayer, without_prefix
 from train.methods.dreambooth_lora.config import Config
-from train.methods.dreambooth_lora.words import Embedded, Words
+from train.methods.prompt_words import Embedded, Words
 from train.methods.schedule import diffusion_of, load_schedule
 
 Control = Callable[[torch.Tensor, torch.Tensor, Embedded, Any], tuple[Any, torch.Tensor]]

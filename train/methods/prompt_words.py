@@ -1,7 +1,7 @@
 """Prompts as a Stable Diffusion pipeline reads them: by one text encoder, or by SDXL's two."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from toolkit.core.errors import UserError
 from toolkit.encoders.loading import Pretrained, load, load_model, quiet, weights_hash
 
 _SIZE = "5 GB"
@@ -22,6 +23,11 @@ class Embedded:
 
     tokens: torch.Tensor
     pooled: torch.Tensor | None
+
+    def to(self, device: torch.device) -> "Embedded":
+        """On a device."""
+        pooled = None if self.pooled is None else self.pooled.to(device)
+        return Embedded(self.tokens.to(device), pooled)
 
     def __getitem__(self, index: Any) -> "Embedded":
         return Embedded(self.tokens[index], None if self.pooled is None else self.pooled[index])
@@ -50,11 +56,15 @@ class Words(nn.Module):
         backbone: the pipeline, by hub id or folder.
         trained: whether they are part of this module; otherwise they are loaded when they are
             first asked, and what they make of the last thousand prompts is kept.
+        instead: other weights of text encoders, by name.
     """
 
-    def __init__(self, backbone: str, trained: bool):
+    def __init__(
+        self, backbone: str, trained: bool,
+        instead: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
+    ):  # fmt: skip
         super().__init__()
-        self._backbone = backbone
+        self._backbone, self._instead = backbone, dict(instead or {})
         self.names = ("text_encoder", "text_encoder_2") if _has_two(backbone) else ("text_encoder",)
         self.towers: nn.ModuleList | None = None
         self._frozen: list[Any] | None = None
@@ -96,12 +106,13 @@ class Words(nn.Module):
         for name in self.names:
             build = CLIPTextModel if name == "text_encoder" else CLIPTextModelWithProjection
             place = f"{self._backbone}/{name}"
-            found.append(
-                load_model(
-                    build.from_pretrained, place, Pretrained(self._backbone, _SIZE),
-                    flag="--backbone", dtype=torch.float32,
-                ).eval()
+            tower = load_model(
+                build.from_pretrained, place, Pretrained(self._backbone, _SIZE), flag="--backbone",
+                dtype=torch.float32,
             )  # fmt: skip
+            if name in self._instead:
+                _replace(tower, self._instead[name], name)
+            found.append(tower.eval())
         return found
 
     def _encode(
@@ -133,6 +144,20 @@ class Words(nn.Module):
                 for place in places
             ]  # fmt: skip
         return self._tokenizers
+
+
+def _replace(tower: Any, state: Mapping[str, torch.Tensor], name: str) -> None:
+    """Puts other weights into a text encoder, with or without the `text_model.` that transformers
+    5.6 took away. Raises UserError where they are of another one."""
+    own = tower.state_dict()
+    plain = {key.removeprefix("text_model."): value for key, value in state.items()}
+    found = {key: plain.get(key.removeprefix("text_model.")) for key in own}
+    for key, value in found.items():
+        if key.endswith("position_ids"):
+            found[key] = own[key]
+        elif value is None or value.shape != own[key].shape:
+            raise UserError(f"the file's {name} is another than the backbone's: see {key}")
+    tower.load_state_dict(found)
 
 
 def _has_two(backbone: str) -> bool:

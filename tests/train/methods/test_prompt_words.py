@@ -32,7 +32,7 @@ def test_models_that_the_loss_asks_are_known_by_their_weights(tmp_path: Path) ->
 def test_prompts_are_remembered_but_not_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("train.methods.dreambooth_lora.words._REMEMBERED", 2)
+    monkeypatch.setattr("train.methods.prompt_words._REMEMBERED", 2)
     words = FewShot(config_of(stable_diffusion(tmp_path / "one")), 0).network.words
     device = torch.device("cpu")
     first = words(["cat", "dog", "red house"], device)

@@ -1,0 +1,55 @@
+"""LPIPS as a loss, in full precision and without the gradients that its package makes infinite."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from toolkit.core.errors import UserError
+from toolkit.encoders.lpips_network import load_network
+
+_FILE = "vgg16-397923af.pth"
+_LEAST = 1e-20
+"""Added to squared lengths: of a place where all activations are 0 the root has no derivative."""
+
+
+class Perceptual:
+    """LPIPS over VGG-16 (Zhang et al. 2018, arXiv 1801.03924, equation 1) at half size.
+
+    Args:
+        weights: torchvision's file; "" for the one in torch.hub's folder.
+        device: where it is.
+
+    Raises UserError where there is none, with the command that gets it.
+    """
+
+    def __init__(self, weights: str, device: torch.device):
+        path = Path(weights or Path(torch.hub.get_dir()) / "checkpoints" / _FILE)
+        if not path.is_file():
+            raise UserError(
+                f'--lpips_weight needs VGG-16 (528 MB): {path} is not there: python -c "import '
+                "torchvision; torchvision.models.vgg16(weights='DEFAULT')\" gets it"
+            )
+        self._network: Any = load_network("vgg", path).to(device)
+
+    def __call__(self, found: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+        """float [N]. Both float [N,3,H,W]; what exceeds [-1,1] is cut off."""
+        with torch.autocast(found.device.type, enabled=False):
+            halves = [self._half(values) for values in (found, pictures)]
+            layers = [self._network.net(self._network.scaling_layer(half)) for half in halves]
+            total = torch.zeros(len(found), device=found.device)
+            for one, other, line in zip(*layers, self._network.lins, strict=True):
+                apart = (_unit(one) - _unit(other)).square()
+                total = total + line(apart).mean((1, 2, 3))
+        return total
+
+    def _half(self, values: torch.Tensor) -> torch.Tensor:
+        return functional.interpolate(
+            values.float().clamp(-1, 1), scale_factor=0.5, mode="bilinear", align_corners=False
+        )
+
+
+def _unit(values: torch.Tensor) -> torch.Tensor:
+    """Channels of length 1 at each place."""
+    return values * (values.square().sum(1, keepdim=True) + _LEAST).rsqrt()
