@@ -169,7 +169,12 @@ def test_what_packages_hold_besides_code_is_installed_with_them() -> None:
 
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
     patterns = tool["setuptools"]["package-data"]
-    for path in (p for top in ("toolkit", "train", "eval") for p in (ROOT / top).rglob("*.toml")):
+    beside_code = [
+        path for top in ("toolkit", "train", "eval") for path in (ROOT / top).rglob("*")
+        if path.is_file() and path.suffix not in {".py", ".pyc"}
+    ]  # fmt: skip
+    assert {path.suffix for path in beside_code} >= {".toml", ".md", ".mk", ".safetensors", ".json"}
+    for path in beside_code:
         owners = [
             package for package, globs in patterns.items()
             if any(path in (ROOT / package.replace(".", "/")).glob(glob) for glob in globs)
