@@ -373,8 +373,6 @@ TWINS: dict[str, Callable[[Path], Path]] = {
 }  # fmt: skip
 
 
-BACKBONES: dict[str, Callable[[Path], Path]] = {"dreambooth_lora": stable_diffusion}
-"""What methods are trained beside that have to be given a backbone."""
 
 
 def _clip_text_sizes(width: int) -> dict[str, int]:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from tests.twins import BACKBONES
 from toolkit.core.errors import UserError
 from toolkit.store.layout import Layout
 from toolkit.stream.batch import Batch
@@ -56,14 +55,8 @@ class Case:
 
 
 @pytest.fixture(scope="module", params=method_names())
-def case(
-    request: pytest.FixtureRequest, encoded_data: Layout, tmp_path_factory: pytest.TempPathFactory
-) -> Case:
-    changes = {"threads": "1"}
-    if request.param in BACKBONES:
-        folder = tmp_path_factory.mktemp(request.param) / "backbone"
-        changes["method_config.backbone"] = str(BACKBONES[request.param](folder))
-    settings = fresh_config(request.param, "smoke", changes)
+def case(request: pytest.FixtureRequest, encoded_data: Layout) -> Case:
+    settings = fresh_config(request.param, "smoke", {"threads": "1"})
     needs = needs_of(settings)
     data = open_data(settings.data, needs, encoded_data)
     settings = settled(settings, facts_of_data(data))

@@ -101,6 +101,23 @@ def test_it_learns_and_draws_the_prompts_of_its_style(work: Path, run: Path) -> 
     assert (run / "report.html").is_file()
 
 
+def test_a_small_backbone_comes_along(work: Path) -> None:
+    """The preset as it is: without its LoRA it draws the same after any training."""
+    flags = ["dreambooth_lora", "--config=smoke", "--main=fewshot", "--where=style='05'",
+             "--mix=main:1", "--num_pairs=1", "--sample.steps=1", "--eval_size=2",
+             "--threads=1"]  # fmt: skip
+    drawn: dict[tuple[int, int], np.ndarray] = {}
+    for steps in (1, 3):
+        succeed(work, "train.run", *flags, f"--steps={steps}", f"--name=tiny-{steps}")
+        for scale in (0, 1):
+            out = succeed(work, "train.stylize", f"--run=runs/tiny-{steps}", f"--scale={scale}",
+                          "--caption=Phone", "--steps=2", "--init=noise")  # fmt: skip
+            drawn[steps, scale] = np.asarray(Image.open(work / out.splitlines()[-1]))
+    assert drawn[1, 0].shape == (64, 64, 3)
+    assert np.array_equal(drawn[1, 0], drawn[3, 0])
+    assert not np.array_equal(drawn[1, 1], drawn[3, 1])
+
+
 def test_prompts_are_drawn_with_pictures_of_their_style(work: Path, run: Path) -> None:
     """Each prompt with one of them, always the same, which its row names."""
     flags = ["--steps=3", "--inject.layers=6", "--inject.gamma=0.3", "--name=injected"]

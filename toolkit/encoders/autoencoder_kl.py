@@ -57,13 +57,12 @@ class _Autoencoder:
 
     @torch.no_grad()
     def encode(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
-        return self.encode_signed(signed(pixels.to(self._device), torch.float32))
+        return {"latent": self._encoded(signed(pixels.to(self._device), torch.float32))}
 
     @torch.no_grad()
-    def encode_signed(self, values: torch.Tensor) -> dict[str, torch.Tensor]:
-        """As `encode`, of values that no eight bits hold: float [N,3,S,S] in [-1,1]."""
-        values = values.to(self._device).float()
-        return {"latent": in_full_range(self._model, self._moments, values)[0]}
+    def latents_of(self, values: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """As `latents`, of pictures that no eight bits hold: float [N,3,H,W] in [-1,1]."""
+        return self.latents(self._encoded(values.to(self._device).float()), noise)
 
     def latents(self, encoded: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         return to_latents(self.identity, encoded, noise)
@@ -72,6 +71,10 @@ class _Autoencoder:
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         values = latents.to(self._device).float() / self._scale + self._shift
         return in_full_range(self._model, self._pictures, values)[0]
+
+    def _encoded(self, values: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = in_full_range(self._model, self._moments, values)[0]
+        return found
 
     def _moments(self, values: torch.Tensor) -> torch.Tensor:
         return self._model.encode(values).latent_dist.parameters

@@ -5,16 +5,14 @@ Each module has its own α, and the metadata say rank, α, base and the words th
 """
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
+from train.lora.sdxl_names import authors_name
 from train.lora.weights import Lora, with_prefix
-
-_PER_BLOCK = 3  # of SDXL's UNet as its authors number it: two layers and one that resizes
 
 
 def write_kohya(lora: Lora, path: Path, more: Mapping[str, str] | None = None) -> None:
@@ -53,21 +51,10 @@ def _data_hash(file: bytes) -> str:
 def kohya_name(component: str, module: str, is_sdxl: bool) -> str:
     """lora_unet_…, lora_te_…, or, of SDXL, lora_te1_… and lora_te2_…."""
     if component == "unet":
-        path = _authors_name(module) if is_sdxl else module
+        path = authors_name(f"{module}.")[:-1] if is_sdxl else module
         return f"lora_unet_{path.replace('.', '_')}"
     tower = "lora_te2" if component == "text_encoder_2" else "lora_te1" if is_sdxl else "lora_te"
     return f"{tower}_{with_prefix(module).replace('.', '_')}"
-
-
-def _authors_name(module: str) -> str:
-    """A module of SDXL's UNet by the name that it has in the authors' program."""
-    match = re.match(r"(down|up)_blocks\.(\d+)\.attentions\.(\d+)\.(.+)", module)
-    if match:
-        block, layer = int(match[2]), int(match[3])
-        if match[1] == "down":
-            return f"input_blocks.{_PER_BLOCK * block + layer + 1}.1.{match[4]}"
-        return f"output_blocks.{_PER_BLOCK * block + layer}.1.{match[4]}"
-    return module.replace("mid_block.attentions.0.", "middle_block.1.")
 
 
 def _base(lora: Lora) -> str:

@@ -1,6 +1,7 @@
 """What training methods have in common."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -8,6 +9,15 @@ import torch
 from toolkit.core.errors import UserError
 from toolkit.stream.batch import Batch
 from train.methods.api import StylizeRequest
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random weights made inside are a function of the seed; the caller's generator stays
+    untouched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 class Base:

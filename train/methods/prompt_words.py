@@ -1,7 +1,7 @@
 """Prompts as a Stable Diffusion pipeline reads them: by one text encoder, or by SDXL's two."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,18 +35,19 @@ class Embedded:
     @classmethod
     def stack(cls, several: Sequence["Embedded"]) -> "Embedded":
         """Several, each of one prompt without N, as one."""
-        pooled = None
-        if several[0].pooled is not None:
-            pooled = torch.stack([one.pooled for one in several])  # type: ignore[misc]
-        return cls(torch.stack([one.tokens for one in several]), pooled)
+        return cls._together(several, torch.stack)
 
     @classmethod
     def joined(cls, several: Sequence["Embedded"]) -> "Embedded":
         """Several with N of their own, one after the other."""
-        pooled = None
-        if several[0].pooled is not None:
-            pooled = torch.cat([one.pooled for one in several])  # type: ignore[misc]
-        return cls(torch.cat([one.tokens for one in several]), pooled)
+        return cls._together(several, torch.cat)
+
+    @classmethod
+    def _together(
+        cls, several: Sequence["Embedded"], how: Callable[[list[torch.Tensor]], torch.Tensor]
+    ) -> "Embedded":
+        pooled = [one.pooled for one in several if one.pooled is not None]
+        return cls(how([one.tokens for one in several]), how(pooled) if pooled else None)
 
 
 class Words(nn.Module):

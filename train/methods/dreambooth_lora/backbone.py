@@ -57,8 +57,7 @@ class Backbone(TextToImage):
 
     def encode(self, pictures: torch.Tensor) -> torch.Tensor:
         """Latents, the posterior's means."""
-        encoded = self._autoencoder.encode_signed(pictures)["latent"]
-        found: torch.Tensor = self._autoencoder.latents(encoded, None)
+        found: torch.Tensor = self._autoencoder.latents_of(pictures)
         return found
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:

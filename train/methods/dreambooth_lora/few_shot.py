@@ -17,7 +17,7 @@ from toolkit.core.errors import UserError
 from toolkit.encoders.api import open_encoder
 from toolkit.stream.batch import Batch
 from train.methods.api import LossOut, StylizeRequest
-from train.methods.base import Base
+from train.methods.base import Base, seeded
 from train.methods.dreambooth_lora.config import Config, Stylize, prompt_of
 from train.methods.dreambooth_lora.controlling import Controller
 from train.methods.dreambooth_lora.injecting import Asked, injected
@@ -34,9 +34,7 @@ class FewShot(Base):
 
     def __init__(self, config: Config, seed: int):
         self.config = config
-        # Every initial weight is a function of the seed; the caller's generator stays untouched.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.network = StableDiffusion(config)
         self._controller: tuple[Stylize, Controller] | None = None
 
@@ -271,8 +269,7 @@ class FewShot(Base):
 
     def _encoded(self, pictures: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """Latents of pictures, float [N,3,S,S] in [-1,1]."""
-        encoded = self.autoencoder.encode_signed(pictures)["latent"]
-        found: torch.Tensor = self.autoencoder.latents(encoded, noise)
+        found: torch.Tensor = self.autoencoder.latents_of(pictures, noise)
         return found
 
     def _text(self, things: Sequence[str], styles: Sequence[str | None]) -> Embedded:

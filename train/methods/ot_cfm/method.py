@@ -14,7 +14,7 @@ from toolkit.core.keyed import key63
 from toolkit.encoders.api import Codec, encoder_module, open_encoder
 from toolkit.stream.batch import Batch
 from train.methods.api import LossOut, StylizeRequest
-from train.methods.base import Base
+from train.methods.base import Base, seeded
 from train.methods.ot_cfm.config import Config, Stylize, label_of
 from train.methods.ot_cfm.net import IsoNext, parts_of
 from train.methods.ot_cfm.translate import BUDGETS, Translator, relative_error
@@ -35,8 +35,7 @@ class Method(Base):
 
     def __init__(self, config: Config, seed: int):
         self.config = config
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.net = IsoNext(config.net, len(config.styles))
         none = len(config.styles) if config.label_drop else None
         self.translator = Translator(self._velocity, none)

@@ -12,7 +12,7 @@ import torch
 
 from toolkit.core.errors import UserError
 from toolkit.encoders.loading import state_of
-from train.methods.sdxl_names import authors_name
+from train.lora.sdxl_names import authors_name
 
 UNET = "model.diffusion_model."
 TEXT = {

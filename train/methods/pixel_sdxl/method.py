@@ -14,7 +14,7 @@ import torch
 from toolkit.core.errors import UserError
 from toolkit.stream.batch import Batch
 from train.methods.api import LossOut, StylizeRequest
-from train.methods.base import Base
+from train.methods.base import Base, seeded
 from train.methods.pixel_sdxl.checkpoints import load_unet, read_checkpoint
 from train.methods.pixel_sdxl.config import Config, Stylize
 from train.methods.pixel_sdxl.network import PixelSDXL
@@ -32,9 +32,7 @@ class Method(Base):
 
     def __init__(self, config: Config, seed: int):
         self.config = config
-        # Every initial weight is a function of the seed; the caller's generator stays untouched.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.network = PixelSDXL(config)
         unet = self.network.unet
         if config.stage != "full":

@@ -9,6 +9,8 @@ from torch import nn
 
 from toolkit.core.errors import UserError
 from toolkit.encoders.loading import Pretrained, load, load_model
+from train.lora.sdxl_names import authors_name
+from train.methods.base import seeded
 from train.methods.pixel_sdxl.checkpoints import (
     authors_names,
     load_unet,
@@ -19,7 +21,6 @@ from train.methods.pixel_sdxl.checkpoints import (
 from train.methods.pixel_sdxl.config import Config
 from train.methods.pixel_sdxl.net import SIZES, PixelUNet, Sizes
 from train.methods.prompt_words import Embedded, Words
-from train.methods.sdxl_names import authors_name
 
 SIZE = "7 GB"
 
@@ -68,8 +69,7 @@ def open_unet(pipeline: str) -> tuple[Any, bool]:
     is_random = Path(place).is_dir() and not any(Path(place).glob("*.safetensors"))
     if is_random:
         config = load(UNet2DConditionModel.load_config, place, default, flag="--backbone")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # the teacher's are the same
+        with seeded(0):  # the teacher's are the same
             unet: Any = UNet2DConditionModel.from_config(config)
     else:
         unet = load_model(UNet2DConditionModel.from_pretrained, place, default, flag="--backbone")

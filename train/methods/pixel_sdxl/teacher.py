@@ -52,9 +52,10 @@ class Teacher(nn.Module):
             generators: one a sample, of the posterior and of the noise.
             last: what comes out.
         """
-        encoded = self._autoencoder.encode_signed(pictures)["latent"]
-        shape = (encoded.shape[1] // 2, *encoded.shape[2:])
-        latents = self._autoencoder.latents(encoded, normal(generators, shape, pictures.device))
+        autoencoder = self._autoencoder
+        height, width = (side // autoencoder.factor for side in pictures.shape[2:])
+        shape = (autoencoder.channels, height, width)
+        latents = autoencoder.latents_of(pictures, normal(generators, shape, pictures.device))
         step = 999 * t
         if self._is_matched:
             noise = normal(generators, shape, pictures.device)

@@ -14,7 +14,7 @@ from toolkit.core.errors import UserError
 from toolkit.encoders.autoencoder_kl import to_latents
 from toolkit.stream.batch import Batch
 from train.methods.api import LossOut, StylizeRequest
-from train.methods.base import Base
+from train.methods.base import Base, seeded
 from train.methods.objective import diffusion_loss
 from train.methods.schedule import denoise
 from train.methods.style_adapter.config import Config, Stylize
@@ -34,9 +34,7 @@ class Distilled(Base):
 
     def __init__(self, config: Config, seed: int):
         self.config = config
-        # Every initial weight is a function of the seed; the caller's generator stays untouched.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.student = Student(config)
         self._encoders: Encoders | None = None
         self._identity: dict[str, Any] = json.loads(config.encoders or "{}")

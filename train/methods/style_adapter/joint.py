@@ -7,7 +7,7 @@ import torch
 from toolkit.core.errors import UserError
 from toolkit.stream.batch import Batch
 from train.methods.api import LossOut, StylizeRequest
-from train.methods.base import Base
+from train.methods.base import Base, seeded
 from train.methods.style_adapter.config import Config, Stylize
 from train.methods.style_adapter.joint_net import Net
 from train.parts.flow import interpolate, velocity_from_data, velocity_loss
@@ -21,9 +21,7 @@ class Joint(Base):
 
     def __init__(self, config: Config, seed: int):
         self.config = config
-        # Every initial weight is a function of the seed; the caller's generator stays untouched.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.net = Net(config.net)
 
     def module(self) -> torch.nn.Module:

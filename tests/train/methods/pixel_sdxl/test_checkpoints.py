@@ -12,12 +12,12 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from tests.twins import sdxl
 from toolkit.core.errors import UserError
+from train.lora.sdxl_names import authors_name
 from train.methods.needs import DataFacts
 from train.methods.pixel_sdxl.checkpoints import TEXT, UNET
 from train.methods.pixel_sdxl.config import Config, needs, settle
 from train.methods.pixel_sdxl.exporting import FILE
 from train.methods.pixel_sdxl.method import Method
-from train.methods.sdxl_names import authors_name
 
 CPU = torch.device("cpu")
 

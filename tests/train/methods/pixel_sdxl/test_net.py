@@ -10,8 +10,8 @@ from diffusers import UNet2DConditionModel
 
 from tests.full_size import unet_sdxl
 from tests.twins import sdxl
+from train.lora.sdxl_names import authors_name
 from train.methods.pixel_sdxl.net import SIZES, Body, PatchDecoder, PatchEncoder, PixelUNet, Sizes
-from train.methods.sdxl_names import authors_name
 
 
 def conditions(count: int, text: int, pooled: int) -> tuple[torch.Tensor, ...]:

@@ -8,7 +8,7 @@ from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
 from tests.full_size import unet_sdxl
 from tests.twins import sdxl
-from train.methods.sdxl_names import authors_name
+from train.lora.sdxl_names import authors_name
 
 # keys of sd_xl_base_1.0.safetensors, without their prefix
 KNOWN = {
