@@ -373,8 +373,6 @@ TWINS: dict[str, Callable[[Path], Path]] = {
 }  # fmt: skip
 
 
-
-
 def _clip_text_sizes(width: int) -> dict[str, int]:
     return {
         "vocab_size": len(_clip_vocab()), "hidden_size": width, "intermediate_size": 24,
