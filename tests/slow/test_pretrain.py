@@ -50,3 +50,34 @@ def test_a_backbone_from_nothing(tmp_path: Path) -> None:
     assert found.shape == (1, 3, 64, 64)
     assert found.isfinite().all()
     assert found.std() > 0
+
+    run(tmp_path, "train.pretrain", "unet", "--out=small-sd", "--parts=small")
+    run(
+        tmp_path, "train.run", "dreambooth_lora", "--config=backbone", "--backbone=small-sd",
+        "--steps=2", "--batch_size=4", "--num_pairs=1", "--sample.steps=2", "--eval_size=4",
+    )  # fmt: skip
+    run(
+        tmp_path,
+        "train.pretrain",
+        "finish",
+        "--out=small-sd",
+        "--run=runs/dreambooth_lora-backbone",
+    )
+    run(tmp_path, "train.pretrain", "sdxl", "--out=small-sdxl", "--parts=small")
+    run(
+        tmp_path, "train.run", "pixel_sdxl", "--config=smoke", "--backbone=small-sdxl",
+        "--main=pretraining", "--steps=2", "--num_pairs=1", "--sample.steps=2", "--eval_size=2",
+    )  # fmt: skip
+
+    from diffusers import StableDiffusionPipeline
+
+    small = StableDiffusionPipeline.from_pretrained(
+        tmp_path / "small-sd", torch_dtype=torch.float32
+    )
+    small.set_progress_bar_config(disable=True)
+    found = small(
+        "a red circle", num_inference_steps=2, height=64, width=64, output_type="pt",
+        generator=torch.Generator().manual_seed(0),
+    ).images  # fmt: skip
+    assert found.shape == (1, 3, 64, 64)
+    assert found.isfinite().all()
