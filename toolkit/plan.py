@@ -7,7 +7,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
@@ -15,6 +15,7 @@ from toolkit.core.show import show
 from toolkit.store.mirror import open_layout
 
 Format = Literal["table", "json", "csv"]
+_TOLD = 8  # shapes
 
 
 def main(
@@ -27,6 +28,7 @@ def main(
     seed: int = 0,
     block: tuple[int, ...] = (1, 8, 64, 512),
     roles: tuple[str, ...] = (),
+    buckets: tuple[int, ...] = (),
     format: Format = "table",
     shards: Path = Path("shards"),
     manifests: Path = Path("manifests"),
@@ -45,10 +47,13 @@ def main(
         block: samples that stay together when they are shuffled; several are compared. A
             block of more samples than a task has is a full shuffle of it.
         roles: the pictures that are read, target, content, style; all by default.
+        buckets: multiple, size and least of batches of one shape each, as 32,1024,768; see
+            --data.buckets of a run.
         format: table, json or csv.
         shards: folder or URL of the tars.
         manifests: folder or URL of the manifests.
     """
+    from toolkit.stream.buckets import BucketIndex
     from toolkit.stream.cost import cost_of
     from toolkit.stream.lookup import Lookup
     from toolkit.stream.tasks import tasks_of
@@ -56,7 +61,11 @@ def main(
     if batch_size < 1:
         raise UserError(f"--batch_size={batch_size}: takes 1 or more")
     weights, selections = tasks_of(mix, main, where, split, open_layout(shards, manifests))
-    costs = [cost_of(selections, weights, batch_size, seed, size, roles or None) for size in block]
+    shapes = _buckets(buckets)
+    costs = [
+        cost_of(selections, weights, batch_size, seed, size, roles or None, shapes)
+        for size in block
+    ]
     rows = [
         (
             cost.block, round(cost.requests, 1), round(cost.request_bytes / 1e3, 1),
@@ -76,11 +85,34 @@ def main(
     for selection, weight, size in per_source:
         total += size
         batches = len(selection) / (batch_size * weight / window)
+        if shapes:
+            index = BucketIndex(selection, shapes)
+            batches = int((-(-index.counts // batch_size)).sum()) / (weight / window)
+            note(_shapes_told(selection.name, index))
         note(
             f"{selection.name}: {len(selection)} samples, {size / 1e6:.1f} MB of pictures in "
             f"{len(selection.shards)} tars, an epoch in {batches:.1f} batches"
         )
     note(f"{total / 1e6:.1f} MB in all: {_fits(total)}")
+
+
+def _buckets(given: tuple[int, ...]) -> Any:
+    """Raises UserError for anything but three numbers in their ranges."""
+    from toolkit.stream.buckets import Buckets
+
+    if not given:
+        return None
+    if len(given) != 3:
+        raise UserError(f"--buckets={','.join(map(str, given))}: takes multiple,size,least")
+    return Buckets(*given)
+
+
+def _shapes_told(name: str, index: Any) -> str:
+    """The most frequent shapes of a source."""
+    most = sorted(zip(index.counts.tolist(), index.shapes, strict=True), reverse=True)
+    told = ", ".join(f"{width}×{height} ({count})" for count, (height, width) in most[:_TOLD])
+    rest = f", and {len(most) - _TOLD} more" if len(most) > _TOLD else ""
+    return f"shapes of {name}: {told or 'none'}{rest}; {index.num_left_out} samples are too small"
 
 
 def _fits(total: int) -> str:

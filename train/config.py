@@ -8,6 +8,8 @@ from toolkit.core.errors import UserError
 from toolkit.stream.augment import Augment
 from toolkit.stream.names import StylePartner
 
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
 
 @dataclass(frozen=True)
 class BucketConfig:
@@ -152,7 +154,7 @@ class RunConfig:
     seed: int = 0
     threads: int = 2
     device: str = "cpu"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Precision = "auto"
     deterministic: bool = False
     compile: bool = False
     channels_last: bool = False

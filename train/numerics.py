@@ -36,9 +36,14 @@ class Numerics:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Inside, matrix products and convolutions run in the precision."""
-        if self.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device, self.dtype)
+        return autocast(self.device, self.precision)
+
+
+def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
+    """As `Numerics.autocast`. device: type of device."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device, _DTYPES[precision])
 
 
 def open_numerics(settings: RunConfig) -> Numerics:

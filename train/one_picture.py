@@ -73,16 +73,18 @@ def make_one(
     import torch
 
     from train.methods.api import StylizeRequest
-    from train.watch import save_picture, to_uint8
+    from train.watch import save_picture
 
-    device = next(method.module().parameters()).device
+    device, side = next(method.module().parameters()).device, chosen.needs.size
+    shapes = {"content": content_shape(given.get("content"), chosen), "style": (side, side)}
     tensors = {
-        role: (square(d, chosen.needs.size) if isinstance(d, bytes) else d).to(device)
+        role: (cut_middle(d, shapes[role]) if isinstance(d, bytes) else d).to(device)
         for role, d in given.items()
     }
     is_latent = "content" in given and not isinstance(given["content"], bytes)
     content = tensors.get("content")
-    made = method.stylize(
+    made = chosen.made(
+        method,
         StylizeRequest(
             content=None if is_latent else content,
             style=tensors.get("style"),
@@ -92,19 +94,45 @@ def make_one(
             how=chosen.how,
             labels=(None,),
             latents=content if is_latent else None,
-        )
+        ),
     )
     make_folder(path.parent)
-    save_picture(path, to_uint8(made[0].cpu()))
+    save_picture(path, made[0])
 
 
-def square(data: bytes, size: int) -> Any:
-    """The middle of a picture's bytes as float [1,3,size,size] in [-1,1]."""
+def content_shape(data: Any, chosen: StylizeSettings) -> tuple[int, int]:
+    """Height and width that a content is brought to: a square; where the method takes other shapes,
+    those that are asked for, or the picture's own, at no more than size² pixels and cut to whole
+    multiples. Raises UserError for one that is too small."""
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    from toolkit.stream.buckets import Buckets
+
+    size, multiple = chosen.needs.size, chosen.needs.multiple
+    asked = tuple(getattr(chosen.how, side, 0) for side in ("height", "width"))
+    if not multiple or not isinstance(data, bytes):
+        return size, size
+    if any(asked):
+        return asked[0] or size, asked[1] or size
+    width, height = Image.open(io.BytesIO(data)).size
+    found = Buckets(multiple, size, 0).shapes(np.array([height]), np.array([width]))[0]
+    if not found.all():
+        raise UserError(
+            f"--content has {width}×{height} pixels: takes {multiple}×{multiple} at least"
+        )
+    return int(found[0]), int(found[1])
+
+
+def cut_middle(data: bytes, shape: tuple[int, int]) -> Any:
+    """The middle of a picture's bytes as float [1,3,H,W] in [-1,1]. shape: height and width."""
     import numpy as np
     import torch
 
     from toolkit.stream.decode import decode_cut
 
-    pixels = np.zeros((size, size, 3), np.uint8)
+    pixels = np.zeros((*shape, 3), np.uint8)
     decode_cut(data, pixels)
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 127.5 - 1

@@ -18,18 +18,28 @@ from toolkit.stream.assemble import Assembler
 from toolkit.stream.schedule import Want
 from train.methods.api import Method, StylizeRequest
 from train.methods.needs import Needs
+from train.numerics import autocast
 from train.watch import to_uint8
 
 
 @dataclass(frozen=True)
 class StylizeSettings:
     """How pictures are made. how: the method's own `Stylize`; needs: of the method; seed: of the
-    noise; batch_size: pictures at a time, without influence on any of them."""
+    noise; batch_size: pictures at a time, without influence on any of them; precision: fp32, bf16
+    or fp16."""
 
     how: Any
     needs: Needs
     seed: int = 0
     batch_size: int = 16
+    precision: str = "fp32"
+
+    def made(self, method: Method, request: StylizeRequest) -> list[np.ndarray]:
+        """The pictures of a request, uint8 [H,W,3]."""
+        device = next(method.module().parameters()).device
+        with autocast(device.type, self.precision):
+            found = method.stylize(request).float().cpu()
+        return [to_uint8(pixels) for pixels in found]
 
 
 @dataclass
@@ -60,7 +70,7 @@ class Made:
 
     def draw(self, first: int, request: StylizeRequest) -> list[np.ndarray]:
         """The pictures of a request, uint8 [H,W,3]. first: number of the first of them."""
-        return [to_uint8(pixels) for pixels in self.method.stylize(request).cpu()]
+        return self.settings.made(self.method, request)
 
     def notes(self) -> list[str]:
         """What there is to tell of the pictures made so far, a line each."""
@@ -87,7 +97,8 @@ class Made:
 
     def describe(self) -> dict[str, Any]:
         """Weights and settings: pictures of other ones are made again."""
-        how = {**asdict(self.settings.how), "seed": self.settings.seed}
+        settings = self.settings
+        how = {**asdict(settings.how), "seed": settings.seed, "precision": settings.precision}
         return {"kind": "stylize", **self.identity, **how, **self.data()}
 
     def _make(self, first: int) -> None:

@@ -82,14 +82,13 @@ def _make(
     limit: int | None,
 ) -> None:
     """Packs the pictures of each dataset. how: pictures of a thing, steps, guidance, seed."""
-    import torch
-
     from toolkit.encoders.device import usable_device
     from toolkit.encoders.loading import weights_hash
     from toolkit.packing.dataset import pack
     from train.many_pictures import differences
     from train.methods import config_module
     from train.methods.needs import DataFacts
+    from train.numerics import open_numerics, place
     from train.pictures import StylizeSettings
     from train.prompted import PromptedSource
     from train.prompts import several
@@ -97,12 +96,13 @@ def _make(
 
     each, steps, guidance, seed = how
     usable_device(settings.device)
-    torch.set_num_threads(settings.threads)
+    numerics = open_numerics(settings)
     settings = settled(settings, DataFacts({"main": ("none",)}))
     method = build_method(settings)
-    module = method.module().to(settings.device).eval()
+    module = method.module().eval()
+    place(module, settings, numerics)
     stylize = config_module(METHOD).Stylize(steps=steps, guidance=guidance, init="noise")
-    chosen = StylizeSettings(stylize, needs_of(settings), seed)
+    chosen = StylizeSettings(stylize, needs_of(settings), seed, precision=numerics.precision)
     identity = {
         "backbone": settings.method_config.backbone,
         "weights": weights_hash([module], without=method.trainable_state()),

@@ -18,7 +18,7 @@ from toolkit.store.layout import Layout
 from toolkit.store.samples import SampleReader
 from train.falling_back import FallingBack
 from train.methods.api import StylizeRequest
-from train.one_picture import square
+from train.one_picture import cut_middle
 from train.pictures import Made
 from train.prompts import Prompt
 
@@ -143,7 +143,7 @@ class PromptedSource(Made):
     def _picture(self, dataset: str, key: str) -> torch.Tensor:
         """float [1,3,S,S] in [-1,1]."""
         data = SampleReader(self.layout, dataset).picture(key)
-        return square(data, self.settings.needs.size)
+        return cut_middle(data, (self.settings.needs.size,) * 2)
 
     @cached_property
     def _names(self) -> list[str]:

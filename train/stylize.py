@@ -16,6 +16,7 @@ from toolkit.core.checks import at_least
 from toolkit.core.config import describe, nest, resolve
 from toolkit.core.errors import UserError
 from toolkit.store.layout import Layout, local_layout
+from train.config import Precision
 
 
 def main(
@@ -32,6 +33,7 @@ def main(
     where: str | None = None,
     limit: int | None = None,
     device: str | None = None,
+    precision: Precision = "fp32",
     seed: int = 0,
     checkpoint: Path | None = None,
     shards: Path = Path("shards"),
@@ -61,6 +63,7 @@ def main(
         where: SQL condition on the samples instead of the validation split.
         limit: only so many samples, as the dataset RUN-out-rehearsal.
         device: cpu, cuda, cuda:1 …; the one of the training otherwise.
+        precision: of the arithmetic: fp32, bf16, fp16, or auto as in training.
         seed: of the noise.
         checkpoint: a checkpoint by folder or name, as step-000100; the last one otherwise.
         shards: folder of the tars.
@@ -83,7 +86,6 @@ def main(
     how = resolve(usual, nest(options), "the flags")
     at_least(1, steps=how.steps)
     needs = needs_of(settings)
-    chosen = StylizeSettings(how, needs, seed)
     from_texts = not needs.inputs
     wants_style = getattr(how, "wants_style", False)
     _check(settings.method, needs, content, style, prompts, files, wants_style)
@@ -95,9 +97,10 @@ def main(
         files_of = {"content": content, "style": style}
         given = {role: read_given(file) for role, file in files_of.items() if file is not None}
         with alone(settings):
-            method = load_trained(folder, settings, checkpoint).method
-            make_one(method, given, caption, chosen, path)
-        _tell(method)
+            trained = load_trained(folder, settings, checkpoint, precision)
+            chosen = StylizeSettings(how, needs, seed, precision=trained.precision)
+            make_one(trained.method, given, caption, chosen, path)
+        _tell(trained.method)
         print(path)
         return
     layout = local_layout(shards, manifests)
@@ -109,7 +112,8 @@ def main(
     else:
         wanted, kind = _select(settings.data, dataset, where, layout), StylizedSource
     with alone(settings):
-        trained = load_trained(folder, settings, checkpoint)
+        trained = load_trained(folder, settings, checkpoint, precision)
+        chosen = StylizeSettings(how, needs, seed, precision=trained.precision)
         source = kind(trained.method, chosen, trained.identity, *wanted)
         make_many(trained, source, layout, name or folder.dataset, limit, checkpoint)
     if files is not None and limit is None:
@@ -184,7 +188,7 @@ def _prompts(
     return prompts_of(styles, layout, dataset, file), pictures, layout
 
 
-def _fields(_: list[str], flags: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+def options_of(_: list[str], flags: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """The options of the run's method; of all methods where no run is named."""
     from train.methods import method_names, stylize_defaults
     from train.runs import RunFolder, load_config
@@ -202,4 +206,4 @@ def _fields(_: list[str], flags: Mapping[str, str]) -> tuple[str, dict[str, str]
 
 
 if __name__ == "__main__":
-    command.run(main, "python -m train.stylize", fields=_fields)
+    command.run(main, "python -m train.stylize", fields=options_of)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 from tests.conftest import ROOT, encoded, picture
 from tests.fork_server import fork_server
 
-SMALL = ("--config=smoke", "--main=tagged", "--threads=1", "--num_pairs=1", "--sample.steps=2",
+SMALL = ("--config=smoke", "--main=tagged", "--where=true", "--threads=1", "--num_pairs=1", "--sample.steps=2",
          "--eval_size=4", "--data.batch_size=4", "--sample_every=0",
          "--tags.shuffle=true")  # fmt: skip
 
@@ -105,8 +106,18 @@ def test_pictures_of_texts_and_of_photographs(work: Path, stages: dict[str, str]
     assert Image.open(work / "a.png").size == (64, 48)
     succeed(work, "train.stylize", *run, "--caption=red", "--init=content", "--strength=0.3",
             "--content=raw/p1.png", "--out=b.png")  # fmt: skip
-    assert Image.open(work / "b.png").size == (64, 64)
-    done = fork_server().run("train.stylize", [*run, "--caption=x", "--height=50"], work)
+    assert Image.open(work / "b.png").size == (84, 48)  # of 90 × 50, at no more than 64²
+    succeed(work, "train.stylize", *run, "--caption=red", "--init=content", "--height=32",
+            "--width=48", "--content=raw/p1.png", "--out=c.png")  # fmt: skip
+    assert Image.open(work / "c.png").size == (48, 32)
+    drawn = ["--prompt=a red circle", "--negative_prompt=blue", "--height=48", "--width=64",
+             "--schedule=flow_shift"]  # fmt: skip
+    succeed(work, "train.sample", *run, *drawn, "--out=d.png")
+    succeed(work, "train.sample", *run, *drawn, "--precision=bf16", "--out=e.png")
+    plain, exact, rough = (np.asarray(Image.open(work / f"{n}.png")).astype(int) for n in "ade")
+    assert (plain != exact).any()  # the negative prompt leads away from another place
+    assert 0 < np.abs(exact - rough).mean() < 6
+    done = fork_server().run("train.sample", [*run, "--prompt=x", "--height=50"], work)
     assert done.returncode == 2
     assert done.stderr.strip() == "error: --height=50: takes a multiple of 4, the patch, as 48"
 

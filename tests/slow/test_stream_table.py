@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
-@pytest.mark.parametrize("what", ["pixels", "latents"])
+@pytest.mark.parametrize("what", ["pixels", "latents", "buckets"])
 def test_all_cells_of_the_table_hold_one_hash(what: str, tmp_path: Path) -> None:
     """Real processes that meet by gloo; half of the cells are killed at a random step."""
     done = subprocess.run(

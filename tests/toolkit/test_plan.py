@@ -3,11 +3,15 @@
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import encoded, picture
+from toolkit.packing.dataset import pack
 from toolkit.plan import main
+from toolkit.sources.folder import Folder
 from toolkit.store.layout import Layout
 
 MIX = ("--mix=main:3,circles:1", "--main=targets", "--batch_size=8")
@@ -55,6 +59,22 @@ def choose_bytes(triplets: Layout) -> Callable[..., int]:
         )
 
     return start
+
+
+def test_shapes_of_batches(call: Callable[..., Any], tmp_path: Path) -> None:
+    """Pictures of 40 × 24 and 24 × 40 pixels, five and two, and one that is too small."""
+    (tmp_path / "in").mkdir()
+    for number, (width, height) in enumerate([(40, 24)] * 5 + [(24, 40)] * 2 + [(16, 16)]):
+        data = encoded(picture(number, width, height), "PNG")
+        (tmp_path / "in" / f"{number}.png").write_bytes(data)
+    layout = Layout(tmp_path / "s", tmp_path / "m")
+    pack(Folder(tmp_path / "in"), "mixed", layout, samples_per_shard=8)
+    flags = ("--mix=main:1", "--main=mixed", "--batch_size=3", "--buckets=8,32,24")
+    code, out, _ = call(main, *flags, layout)
+    assert code == 0
+    assert "shapes of main: 40×24 (5), 24×40 (2); 1 samples are too small" in out
+    assert "an epoch in 3.0 batches" in out
+    assert "takes multiple,size,least" in call(main, *flags[:3], "--buckets=8", layout)[2]
 
 
 def test_json_is_a_list(call: Callable[..., Any], triplets: Layout) -> None:

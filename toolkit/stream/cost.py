@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import chain, combinations, islice
 
 from toolkit.store.selection import Selection
+from toolkit.stream.buckets import Buckets
 from toolkit.stream.coalesce import coalesce
 from toolkit.stream.lookup import Lookup
 from toolkit.stream.schedule import Schedule, Step
@@ -37,9 +38,10 @@ def cost_of(
     seed: int,
     block: int,
     roles: Iterable[str] | None = None,
+    buckets: Buckets | None = None,
 ) -> Cost:
     """Plans batches as a loader would, and counts. Raises UserError as `Schedule` does."""
-    schedule = Schedule(selections, mix, batch_size, seed, block=block)
+    schedule = Schedule(selections, mix, batch_size, seed, block=block, buckets=buckets)
     lookup = Lookup(schedule.selections, roles)
     steps = list(islice(chain.from_iterable(schedule.chunks(0)), MAX_BATCHES))
     num_reads = num_bytes = num_used = num_shards = 0

@@ -54,8 +54,8 @@ class Config:
     in the logistic function, or uniform. noise_scale: deviation of the noise; JiT takes 4 for 1,024
     pixels. lpips_weight: of LPIPS (VGG) at half size, times 1 − t; lpips_weights: file of VGG-16,
     torchvision's otherwise. train_text: whether the text encoders are trained. text_device: where
-    they are, beside the run's device. image_size: pixels a side of the largest square; 1,024, or as
-    the backbone's otherwise.
+    they are, beside the run's device. guidance: the usual weight of guidance of pictures that are
+    made. image_size: pixels a side of the largest square; 1,024 otherwise.
     """
 
     backbone: str = "stabilityai/stable-diffusion-xl-base-1.0"
@@ -75,6 +75,7 @@ class Config:
     train_text: bool = False
     text_device: str = ""
     tags: TagsConfig = field(default_factory=TagsConfig)
+    guidance: float = 7.5
     image_size: int = 0
 
     def __post_init__(self) -> None:
@@ -136,6 +137,11 @@ class Stylize:
             raise UserError(f"--flow_shift={self.flow_shift}: takes a number above 0")
         if not 0 < self.strength <= 1:
             raise UserError(f"--strength={self.strength}: takes a number above 0, at most 1")
+
+
+def stylize(config: Config) -> Stylize:
+    """How pictures are made unless something else is asked for."""
+    return Stylize(guidance=config.guidance)
 
 
 def is_large(config: Config) -> bool:

@@ -96,16 +96,17 @@ class Method(Base):
         how: Stylize = request.how
         device = next(self.network.parameters()).device
         count = len(request.captions)
-        height, width = self._shape(how)
+        if how.init == "content" and request.content is None:
+            raise UserError("--init=content: give a picture with --content")
+        begin = request.content if how.init == "content" else None
+        height, width = self._shape(how, begin)
         noise = self.config.noise_scale * normal(
             sample_generators(request.seeds), (3, height, width), device
         )
         x, first = noise, 1.0
-        if how.init == "content":
-            if request.content is None:
-                raise UserError("--init=content: give a picture with --content")
+        if begin is not None:
             first = how.strength
-            x = mixed(request.content, noise, torch.full((count,), first, device=device))
+            x = mixed(begin, noise, torch.full((count,), first, device=device))
         whole = torch.tensor([[height, width, 0, 0, height, width]] * count)
         text, without = self._text(request.captions), self._text([how.negative] * count)
 
@@ -159,20 +160,17 @@ class Method(Base):
             )
         return LossOut(picture_loss(found, wanted, t, "x0"), {})
 
-    def _shape(self, how: Stylize) -> tuple[int, int]:
-        patch = self.config.patch_size
-        sides = (how.height or self.config.image_size, how.width or self.config.image_size)
+    def _shape(self, how: Stylize, begin: torch.Tensor | None) -> tuple[int, int]:
+        patch, usual = self.config.patch_size, self.config.image_size
+        sides = (how.height or usual, how.width or usual)
+        if begin is not None:
+            sides = (begin.shape[2], begin.shape[3])
         for name, side in zip(("height", "width"), sides, strict=True):
             if side % patch:
                 near = max(patch, round(side / patch) * patch)
                 raise UserError(
                     f"--{name}={side}: takes a multiple of {patch}, the patch, as {near}"
                 )
-        if how.init == "content" and set(sides) != {self.config.image_size}:
-            raise UserError(
-                f"--init=content makes squares of {self.config.image_size} pixels: leave --height "
-                "and --width away"
-            )
         return sides
 
     def _text(self, captions: Sequence[str]) -> Embedded:
