@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from tests.conftest import ROOT, encoded, picture
 from tests.fork_server import fork_server
 
-SMALL = ("--config=smoke", "--main=tagged", "--where=true", "--threads=1", "--num_pairs=1", "--sample.steps=2",
-         "--eval_size=4", "--data.batch_size=4", "--sample_every=0",
+SMALL = ("--config=smoke", "--main=tagged", "--where=true", "--threads=1", "--num_pairs=1",
+         "--sample.steps=2", "--eval_size=4", "--data.batch_size=4", "--sample_every=0",
          "--tags.shuffle=true")  # fmt: skip
 
 

@@ -66,7 +66,8 @@ def test_a_backbone_from_nothing(tmp_path: Path) -> None:
     run(tmp_path, "train.pretrain", "sdxl", "--out=small-sdxl", "--parts=small")
     run(
         tmp_path, "train.run", "pixel_sdxl", "--config=smoke", "--backbone=small-sdxl",
-        "--main=pretraining", "--where=true", "--steps=2", "--num_pairs=1", "--sample.steps=2", "--eval_size=2",
+        "--main=pretraining", "--where=true", "--steps=2", "--num_pairs=1", "--sample.steps=2",
+        "--eval_size=2",
     )  # fmt: skip
 
     from diffusers import StableDiffusionPipeline
