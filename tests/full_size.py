@@ -50,3 +50,13 @@ def unet_sdxl() -> UNet2DConditionModel:
         use_linear_projection=True, cross_attention_dim=2048, addition_embed_type="text_time",
         addition_time_embed_dim=256, projection_class_embeddings_input_dim=2816,
     )  # fmt: skip
+
+
+def vae_sdxl(small: bool = False) -> AutoencoderKL:
+    """SDXL's autoencoder; a narrow one that makes latents of the same shape where it is small."""
+    widths = (8, 8, 8, 8) if small else (128, 256, 512, 512)
+    return AutoencoderKL(
+        block_out_channels=widths, down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=4, layers_per_block=2,
+        norm_num_groups=8 if small else 32, scaling_factor=0.13025,
+    )  # fmt: skip

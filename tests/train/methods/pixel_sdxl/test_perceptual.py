@@ -47,15 +47,16 @@ def test_it_is_the_packages_at_half_size(weights: Path) -> None:
 def test_its_gradients_are_numbers_where_the_package_has_none(
     weights: Path, dtype: torch.dtype
 ) -> None:
-    """Flat pictures: some places have no activation at all, whose length has no derivative; and
-    products of activations overflow half precision."""
+    """Activations whose squares are rounded to 0: the root of their sum has no derivative there."""
     network = Perceptual(str(weights), CPU)
-    for layer in network._network.net.parameters():
-        layer.data *= 30
-    with torch.no_grad():  # a first layer that gives nothing for black
-        first = next(m for m in network._network.net.modules() if isinstance(m, torch.nn.Conv2d))
-        first.bias.fill_(-1e3)
-    found = torch.full((1, 3, 32, 32), -1.0, dtype=dtype, requires_grad=True)
+    with torch.no_grad():
+        first, second, *_ = (
+            m for m in network._network.net.modules() if isinstance(m, torch.nn.Conv2d)
+        )
+        for layer in (first, second):
+            layer.weight.mul_(1e-25)
+            layer.bias.fill_(1e-25)
+    found = torch.full((1, 3, 32, 32), -0.5, dtype=dtype, requires_grad=True)
     other = torch.zeros(1, 3, 32, 32, dtype=dtype)
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype != torch.float32):
         loss = network(found, other)
@@ -64,6 +65,11 @@ def test_its_gradients_are_numbers_where_the_package_has_none(
     assert torch.isfinite(loss).all()
     assert found.grad is not None
     assert torch.isfinite(found.grad).all()
+    again = torch.full((1, 3, 32, 32), -0.5, requires_grad=True)
+    halves = (network._half(values) for values in (again, other))
+    network._network(*halves).sum().backward()
+    assert again.grad is not None
+    assert not torch.isfinite(again.grad).all()
 
 
 def test_without_weights_it_says_how_to_get_them(tmp_path: Path) -> None:
