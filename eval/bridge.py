@@ -12,22 +12,27 @@ from toolkit.core.errors import UserError
 from toolkit.store.layout import Layout
 
 
-def subject_of(run: Path, layout: Layout) -> Subject:
-    """A run's pictures. Raises UserError when there is no such run, or it has no pictures yet."""
-    found = opened_run(run)
+def subject_of(run: Path, layout: Layout, name: str | None = None) -> Subject:
+    """A run's pictures. name: of the dataset, where they are not the usual ones. Raises UserError
+    when there is no such run, or it has no pictures yet."""
+    found = opened_run(run, name)
     if found.dataset not in layout.datasets():
+        more = f" --name={name}" if name else ""
         raise UserError(
-            f"the run has no pictures yet: python -m train.stylize --run={run} makes them"
+            f"the run has no such pictures yet: python -m train.stylize --run={run}{more} makes "
+            "them"
         )
     return found
 
 
-def opened_run(run: Path) -> Subject:
-    """What is known of a run. Raises UserError when there is no such run."""
+def opened_run(run: Path, name: str | None = None) -> Subject:
+    """What is known of a run, and of its pictures in the dataset `name`, the usual ones otherwise:
+    results of others go to a folder of that name beside the run's. Raises UserError when there is
+    no such run."""
     from toolkit.stream.mix import parse_mix
     from toolkit.stream.tasks import dataset_of, in_split
     from train.log import read_log
-    from train.runs import load_config, needs_of, open_run
+    from train.runs import RunFolder, load_config, needs_of, open_run
 
     folder = open_run(run)
     settings = load_config(folder.config)
@@ -44,12 +49,15 @@ def opened_run(run: Path) -> Subject:
             "tasks": {dataset_of(name, data.main): name for name in (first, *rest)},
             "always": getattr(settings.method_config, "labels", "style") == "task",
         }
-    cost = folder.path / "stylize.json"
+    cost = folder.cost_of(name or folder.dataset)
+    other = RunFolder(folder.path.parent / name) if name else folder
+    if name and other.config.is_file():
+        raise UserError(f"--name={name}: {other.path} is a run of its own, give these another name")
     return Subject(
-        name=folder.path.name,
+        name=other.path.name,
         method=settings.method,
-        dataset=folder.dataset,
-        scores=folder.scores,
+        dataset=name or folder.dataset,
+        scores=other.scores,
         cost=json.loads(cost.read_text("utf-8")) if cost.is_file() else {},
         references=held_out,
         label=label,

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+TEXTS = "texts"
+"""In the place of a split, of pictures that were drawn of texts alone."""
 ARROWS = {"higher": "↑", "lower": "↓"}
 PREFERRED = {  # metrics that stand for content and style in plots, the first that is there
     "content": ("lpips", "dinov2_similarity", "edge_structure"),
@@ -62,8 +64,13 @@ def notes_of(summary: Mapping[str, Any]) -> list[str]:
 def origin(summary: Mapping[str, Any]) -> str:
     """Of which split the pictures are, and whether any of them were trained on."""
     splits, trained_on = summary["splits"], summary["trained_on"]
-    parts = ", ".join(f"{count} of split {name}" for name, count in splits.items())
+    parts = ", ".join(
+        f"{count} drawn from texts" if name == TEXTS else f"{count} of split {name}"
+        for name, count in splits.items()
+    )
     text = f"{summary['pictures']} pictures: {parts}."
+    if set(splits) == {TEXTS}:
+        return text
     if not trained_on:
         return f"{text} What the model was trained on is not known."
     seen = splits.get(trained_on, 0)

@@ -1,6 +1,7 @@
 """Scores the pictures of a run, or pictures that anybody's program made.
 
     python -m eval.run --run=runs/demo
+    python -m eval.run --run=runs/demo --name=other    # pictures of train.stylize --name=other
     python -m eval.run --folder=pictures --contents=content --styles=wikiart
 
 Every score of every picture is kept as a sidecar of the pictures' dataset, so queries find the
@@ -61,7 +62,7 @@ def main(
         contents: with --folder: the dataset of the contents, or a folder of them.
         styles: with --folder: the dataset of the style references, or a folder of them.
         name: with --folder: of the dataset of its pictures, and of the folder of results; the
-            folder's own otherwise.
+            folder's own otherwise. With --run: of the dataset of other pictures of the run.
         metrics: only these metrics, comma-separated; all otherwise.
         weights: of extractors, as dinov2:FOLDER,clip:HUB_ID; the usual ones otherwise.
         words: texts that captions are retrieved among, a line each, for clip_r.
@@ -83,6 +84,7 @@ def main(
     from eval.features.api import Extractors
     from eval.leaks import find_leaks
     from eval.metrics.api import Tools
+    from eval.report_text import TEXTS
     from eval.roster import Roster, pool_of
     from toolkit.encoders.device import usable_device
 
@@ -107,7 +109,10 @@ def main(
         print("a rehearsal: nothing was written")
         return
     _write_sidecars(layout, roster, found)
-    splits = Counter(item.split or subject.split or "none" for item in roster.items())
+    splits = Counter(
+        item.split or (TEXTS if set(item.refs) <= {"style"} and run else subject.split) or "none"
+        for item in roster.items()
+    )
     summary = {
         "name": subject.name,
         "method": subject.method,
@@ -133,7 +138,7 @@ def main(
               "them is quick, for their pictures are not looked at again")  # fmt: skip
     write_atomic(path, json.dumps(summary, indent=1, allow_nan=False) + "\n")
     print(f"per picture: {layout.manifests / subject.dataset / 'sidecars' / SIDECAR}")
-    which = f"--run={run}" if run else f"--name={subject.name}"
+    which = f"--run={run}" if run and not name else f"--name={subject.name}"
     print(f"summary: {path}; next: python -m eval.report {which}")
 
 
@@ -164,11 +169,11 @@ def _subject(
     if (run is None) == (folder is None):
         raise UserError("name either --run=runs/NAME or --folder=DIR")
     if run is not None:
-        if contents or styles or name:
-            raise UserError("--contents, --styles and --name go with --folder")
+        if contents or styles:
+            raise UserError("--contents and --styles go with --folder")
         from eval.bridge import subject_of
 
-        return subject_of(run, layout)
+        return subject_of(run, layout, name)
     from eval.folder import subject_of_folder
 
     assert folder is not None

@@ -3,6 +3,7 @@
 import json
 import resource
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ def make_many(
     method, folder, settings = trained.method, trained.folder, trained.settings
     if limit is not None:
         name = f"{name}-rehearsal"
+        few = min(source.settings.batch_size, limit)
+        source.settings = replace(source.settings, batch_size=few)
         result = pack(source, name, layout, samples_per_shard=64, limit=limit)
         print(f"a rehearsal: {result.num_ok} pictures in the dataset {name}")
         return
@@ -57,15 +60,16 @@ def make_many(
             "device": settings.device,
             "threads": settings.threads,
         }
-        write_atomic(folder.path / "stylize.json", json.dumps(cost, indent=1) + "\n")
+        write_atomic(folder.cost_of(name), json.dumps(cost, indent=1) + "\n")
     print(f"{result.num_ok} pictures in the dataset {name}, {result.num_failed} failed")
     print(*source.notes(), sep="\n", end="\n" if source.notes() else "")
     key = read_manifest(layout.manifest(name, 0), ["key"])[0]["key"]
     print(f"one as a file: python -m toolkit.inspect show {name}/{key} --out=FOLDER")
-    if name != folder.dataset:
-        return
     if not isinstance(method, Translates):
-        print(f"next: python -m eval.run --run={folder.path}")
+        which = "" if name == folder.dataset else f" --name={name}"
+        print(f"next: python -m eval.run --run={folder.path}{which}")
+        return
+    if name != folder.dataset:
         return
     given = f" --checkpoint={checkpoint}" if checkpoint else ""
     print(f"next: python -m eval.translation --run={folder.path}{given}")

@@ -65,6 +65,10 @@ class RunFolder:
         """Name of the dataset of pictures that this run made."""
         return f"{self.path.name.lower()}-out"
 
+    def cost_of(self, dataset: str) -> Path:
+        """What the pictures of a dataset took to make, as JSON."""
+        return self.path / f"stylize-{dataset}.json"
+
 
 def check_run_name(name: str) -> str:
     """Returns `name`. Raises UserError when it cannot name a run and its dataset of pictures."""

@@ -21,6 +21,7 @@ def main(
     out: Path | None = None,
     device: str | None = None,
     precision: Precision = "fp32",
+    threads: int | None = None,
     seed: int = 0,
     checkpoint: Path | None = None,
     **options: str,
@@ -37,6 +38,7 @@ def main(
             with a number.
         device: cpu, cuda, cuda:1 …; the one of the training otherwise.
         precision: of the arithmetic: fp32, bf16, fp16, or auto as in training.
+        threads: of the CPU; those of the training otherwise.
         seed: of the noise.
         checkpoint: a checkpoint by folder or name, as step-000100; the last one otherwise.
     """
@@ -53,8 +55,8 @@ def main(
     if negative_prompt:
         how["negative"] = negative_prompt
     stylize(
-        run=run, caption=prompt, out=out, device=device, precision=precision, seed=seed,
-        checkpoint=checkpoint, **how,
+        run=run, caption=prompt, out=out, device=device, precision=precision, threads=threads,
+        seed=seed, checkpoint=checkpoint, **how,
     )  # fmt: skip
 
 

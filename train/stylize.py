@@ -34,6 +34,7 @@ def main(
     limit: int | None = None,
     device: str | None = None,
     precision: Precision = "fp32",
+    threads: int | None = None,
     seed: int = 0,
     checkpoint: Path | None = None,
     shards: Path = Path("shards"),
@@ -64,6 +65,7 @@ def main(
         limit: only so many samples, as the dataset RUN-out-rehearsal.
         device: cpu, cuda, cuda:1 …; the one of the training otherwise.
         precision: of the arithmetic: fp32, bf16, fp16, or auto as in training.
+        threads: of the CPU; those of the training otherwise.
         seed: of the noise.
         checkpoint: a checkpoint by folder or name, as step-000100; the last one otherwise.
         shards: folder of the tars.
@@ -71,37 +73,29 @@ def main(
     """
     from train.many_pictures import make_many
     from train.methods import fallbacks, stylize_defaults
-    from train.one_picture import check_out, free_path, make_one, read_given
     from train.picture_files import write_files
-    from train.pictures import StylizedSource, StylizeSettings
+    from train.pictures import StylizedSource
     from train.prompted import PromptedSource
     from train.runs import alone, load_config, needs_of, open_run
-    from train.trained import load_trained
 
     folder = open_run(run)
     settings = load_config(folder.config)
-    if device is not None:
-        settings = dataclasses.replace(settings, device=device)
+    if threads is not None:
+        at_least(1, threads=threads)
+    settings = dataclasses.replace(
+        settings, device=device or settings.device, threads=threads or settings.threads
+    )
     usual = stylize_defaults(settings.method, settings.method_config)
     how = resolve(usual, nest(options), "the flags")
     at_least(1, steps=how.steps)
     needs = needs_of(settings)
+    opened = _Opened(folder, settings, how, needs, seed, precision, checkpoint)
     from_texts = not needs.inputs
-    wants_style = getattr(how, "wants_style", False)
-    _check(settings.method, needs, content, style, prompts, files, wants_style)
+    _check(settings.method, needs, how, content, style, prompts, files)
     if content is not None or (from_texts and caption):
-        what = content.stem if content else re.sub(r"[^\w-]+", "-", caption)[:60]
-        stem = f"{what}_{style.stem if style else getattr(how, 'target_style', '')}"
-        path = out or free_path(folder.path / "stylized", stem.strip("_-"))
-        check_out(path)
-        files_of = {"content": content, "style": style}
-        given = {role: read_given(file) for role, file in files_of.items() if file is not None}
-        with alone(settings):
-            trained = load_trained(folder, settings, checkpoint, precision)
-            chosen = StylizeSettings(how, needs, seed, precision=trained.precision)
-            make_one(trained.method, given, caption, chosen, path)
-        _tell(trained.method)
-        print(path)
+        if from_texts:
+            _check_one(settings.method, how, style)
+        _make_one(opened, content, style, caption, out)
         return
     layout = local_layout(shards, manifests)
     if out is not None:
@@ -112,8 +106,7 @@ def main(
     else:
         wanted, kind = _select(settings.data, dataset, where, layout), StylizedSource
     with alone(settings):
-        trained = load_trained(folder, settings, checkpoint, precision)
-        chosen = StylizeSettings(how, needs, seed, precision=trained.precision)
+        trained, chosen = opened.load()
         source = kind(trained.method, chosen, trained.identity, *wanted)
         make_many(trained, source, layout, name or folder.dataset, limit, checkpoint)
     if files is not None and limit is None:
@@ -122,21 +115,75 @@ def main(
     _tell(trained.method)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Opened:
+    """A run, and how its pictures are to be made."""
+
+    folder: Any
+    settings: Any
+    how: Any
+    needs: Any
+    seed: int
+    precision: Precision
+    checkpoint: Path | None
+
+    def load(self) -> tuple[Any, Any]:
+        """The run's `Trained`, and `StylizeSettings`."""
+        from train.pictures import StylizeSettings
+        from train.trained import load_trained
+
+        trained = load_trained(self.folder, self.settings, self.checkpoint, self.precision)
+        return trained, StylizeSettings(
+            self.how, self.needs, self.seed, precision=trained.precision
+        )
+
+
+def _make_one(
+    opened: _Opened, content: Path | None, style: Path | None, caption: str, out: Path | None
+) -> None:
+    from train.one_picture import check_out, free_path, make_one, read_given
+    from train.runs import alone
+
+    what = content.stem if content else re.sub(r"[^\w-]+", "-", caption)[:60]
+    stem = f"{what}_{style.stem if style else getattr(opened.how, 'target_style', '')}"
+    path = out or free_path(opened.folder.path / "stylized", stem.strip("_-"))
+    check_out(path)
+    files = {"content": content, "style": style}
+    given = {role: read_given(file) for role, file in files.items() if file is not None}
+    with alone(opened.settings):
+        trained, chosen = opened.load()
+        make_one(trained.method, given, caption, chosen, path)
+    _tell(trained.method)
+    print(path)
+
+
 def _tell(method: Any) -> None:
     for note in method.notes():
         print(note, file=sys.stderr)
 
 
+def _check_one(method: str, how: Any, style: Path | None) -> None:
+    """Raises UserError for options that do not go with one picture of a text."""
+    from train.methods import fallbacks
+
+    if fallbacks(method, how):
+        raise UserError(
+            "--fallback goes with many pictures: write the text to a file and give --prompts=FILE"
+        )
+    if style is None and getattr(how, "wants_style", False):
+        raise UserError("--inject.layers: give a picture of the style with --style")
+
+
 def _check(
-    method: str, needs: Any, content: Path | None, style: Path | None, prompts: Path | None,
-    files: Path | None, wants_style: bool,
+    method: str, needs: Any, how: Any, content: Path | None, style: Path | None,
+    prompts: Path | None, files: Path | None,
 ) -> None:  # fmt: skip
     """Raises UserError for files that do not go together."""
     takes_style = "style" in needs.inputs
-    if style is not None and "style" in needs.takes and not wants_style:
-        raise UserError(
-            f"--style={style}: a picture of the style is used where an option wants one, see --help"
-        )
+    for role, file in (("content", content), ("style", style)):
+        if file is not None and role in needs.takes and not getattr(how, f"wants_{role}", False):
+            hint = ", as --init=content" if role == "content" else ""
+            raise UserError(f"--{role}={file}: is used where an option wants one{hint}: see --help")
     if style is not None and not takes_style and "style" not in needs.takes:
         raise UserError(
             f"--style={style}: {method} takes no picture for a style, name one with --target_style"

@@ -99,6 +99,7 @@ def test_it_learns_and_draws_the_prompts_of_its_style(work: Path, run: Path) -> 
     assert "missing: clip_score: clip: openai/clip-vit-base-patch32 is missing" in summary
     succeed(work, "eval.report", f"--run={run}")
     assert (run / "report.html").is_file()
+    assert "3 pictures: 3 drawn from texts." in (run / "report.md").read_text()
 
 
 def test_a_small_backbone_comes_along(work: Path) -> None:
@@ -121,7 +122,15 @@ def test_a_small_backbone_comes_along(work: Path) -> None:
 def test_prompts_are_drawn_with_pictures_of_their_style(work: Path, run: Path) -> None:
     """Each prompt with one of them, always the same, which its row names."""
     flags = ["--steps=3", "--inject.layers=6", "--inject.gamma=0.3", "--name=injected"]
-    succeed(work, "train.stylize", f"--run={run}", *flags)
+    out = succeed(work, "train.stylize", f"--run={run}", *flags)
+    assert out.splitlines()[-1] == f"next: python -m eval.run --run={run} --name=injected"
+    usual = (run / "stylize-five-out.json").read_bytes()  # what these took is kept apart
+    assert (run / "stylize-injected.json").read_bytes() != usual
+    succeed(work, "eval.run", f"--run={run}", "--name=injected")
+    summary = json.loads((work / "runs/injected/scores/summary.json").read_text())
+    assert (summary["dataset"], summary["pictures"]) == ("injected", 3)
+    assert summary["cost"] == json.loads((run / "stylize-injected.json").read_text())
+    succeed(work, "eval.report", "--name=injected")
     rows = rows_of(work, "injected")
     shown = [json.loads(row["extra"])["shown"] for row in rows]
     assert set(shown) <= {"05_ball", "05_bird", "05_red_house"}
@@ -165,6 +174,8 @@ def test_what_is_drawn_follows_its_flags(work: Path, run: Path) -> None:
         (["--caption=x", "--target_style=09"], "the run knows 05"),
         (["--caption=x", "--init=content"], "give a picture with --content"),
         (["--caption=x", "--inject.layers=6"], "give a picture of the style with --style"),
+        (["--caption=x", "--content=a.png"], "is used where an option wants one, as --init"),
+        (["--caption=x", "--fallback=true"], "--fallback goes with many pictures"),
         (["--caption=x", "--strengths=Phone"], "takes TEXT:STRENGTH"),
         (["--prompts=none.txt"], "cannot read the prompts none.txt"),
         (["--out=a.png"], "--out goes with one picture"),

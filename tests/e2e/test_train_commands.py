@@ -219,10 +219,10 @@ def test_a_rehearsal_leaves_the_pictures_alone_and_other_pictures_make_scores_st
     run = shutil.copytree(straight, tmp_path / "straight")
     succeed("eval.run", f"--run={run}", "--metrics=colour_distance", data=layout)
     before = layout.card("straight-out").read_bytes()
-    cost = (run / "stylize.json").read_bytes()
+    cost = (run / "stylize-straight-out.json").read_bytes()
     out = succeed("train.stylize", f"--run={run}", "--limit=2", "--steps=1", data=layout)
     assert "a rehearsal: 2 pictures in the dataset straight-out-rehearsal" in out
-    assert (layout.card("straight-out").read_bytes(), (run / "stylize.json").read_bytes()) == (
+    assert (layout.card("straight-out").read_bytes(), (run / "stylize-straight-out.json").read_bytes()) == (
         before, cost,
     )  # fmt: skip
     succeed("eval.report", f"--run={run}", data=layout)
@@ -445,6 +445,6 @@ def test_unscored_and_unstylized_runs_say_what_comes_first(
     straight: Path, sample_data: Layout, tmp_path: Path
 ) -> None:
     copy = tmp_path / "fresh"
-    shutil.copytree(straight, copy, ignore=shutil.ignore_patterns("scores", "stylize.json"))
+    shutil.copytree(straight, copy, ignore=shutil.ignore_patterns("scores", "stylize-*.json"))
     assert "python -m train.stylize" in refused("eval.run", f"--run={copy}", data=sample_data)
     assert "python -m eval.run" in refused("eval.report", f"--run={copy}", data=sample_data)

@@ -68,7 +68,7 @@ def load(
     """
     where = weights or default.hub_id
     is_folder = Path(where).is_dir()
-    repository, folder = (where, "") if is_folder else _split(where)
+    repository, folder = (where, "") if is_folder else _split(where, flag)
     if folder:
         options["subfolder"] = folder
     try:  # the libraries raise anything on files of another kind
@@ -80,14 +80,17 @@ def load(
                 f"{where} holds no usable weights for this encoder: {_brief(error)}; it takes a "
                 "folder as `hf download` or save_pretrained make it"
             ) from None
-    size = f" ({default.size})" if where == default.hub_id else ""
+    # of a part of a pipeline, the whole of what is needed is told, where it is known
+    is_usual = default.hub_id == where or (default.hub_id == repository and default.files)
+    size = f" ({default.size})" if is_usual else ""
     try:
         if not is_offline_mode():
             print(f"fetching {where}{size} from the hub", file=sys.stderr, flush=True)
         with quiet(with_bars=sys.stderr.isatty()):
             return build(repository, **options)
     except Exception as error:
-        wanted = (f"{folder}/*",) if folder else default.files if where == default.hub_id else ()
+        wanted = default.files if is_usual else (f"{folder}/*",) if folder else ()
+        wanted = wanted or ((f"{folder}/*",) if folder else ())
         only = "".join(f' --include="{pattern}"' for pattern in wanted)
         raise UserError(
             f"the weights {where}{size} are not on this machine: get them with `hf download "
@@ -171,6 +174,7 @@ def quiet(with_bars: bool = False) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of names that older versions need
+            warnings.filterwarnings("ignore", "The `local_dir_use_symlinks`")
             yield
     finally:
         for library, level in zip(libraries, levels, strict=True):
@@ -179,11 +183,11 @@ def quiet(with_bars: bool = False) -> Iterator[None]:
             library.enable_progress_bar()
 
 
-def _split(where: str) -> tuple[str, str]:
+def _split(where: str, flag: str) -> tuple[str, str]:
     parts = where.strip("/").split("/")
     if where.startswith(("/", ".", "~")) or len(parts) < 2:
         raise UserError(
-            f"weights={where}: there is no such folder; give a folder, or a hub id as "
+            f"{flag.lstrip('-')}={where}: there is no such folder; give a folder, or a hub id as "
             "ORGANISATION/NAME"
         )
     return "/".join(parts[:2]), "/".join(parts[2:])

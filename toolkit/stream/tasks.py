@@ -27,7 +27,7 @@ def tasks_of(
         if name != "main" and name not in packed:
             raise UserError(
                 f"mix={mix}: {name} is no dataset; write NAME:WEIGHT, NAME being main "
-                f"(the dataset {main}) or one of {', '.join(packed)}"
+                f"(the dataset {main}) or one of {', '.join(packed)}; without it, --mix=main:1"
             )
     first, *rest = weights
     chosen = [select(first, dataset_of(first, main), [where, in_split(split)], layout)]

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from toolkit.core.errors import UserError
-from toolkit.encoders.loading import Pretrained, load, load_model, quiet, weights_hash
+from toolkit.encoders.loading import load, load_model, quiet, weights_hash
+from train.methods.pipelines import pretrained
 
 _SIZE = "5 GB"
 _REMEMBERED = 1024
@@ -108,7 +109,7 @@ class Words(nn.Module):
             build = CLIPTextModel if name == "text_encoder" else CLIPTextModelWithProjection
             place = f"{self._backbone}/{name}"
             tower = load_model(
-                build.from_pretrained, place, Pretrained(self._backbone, _SIZE), flag="--backbone",
+                build.from_pretrained, place, pretrained(self._backbone, _SIZE), flag="--backbone",
                 dtype=torch.float32,
             )  # fmt: skip
             if name in self._instead:
@@ -140,7 +141,7 @@ class Words(nn.Module):
                 f"{self._backbone}/{n.replace('text_encoder', 'tokenizer')}" for n in self.names
             ]
             self._tokenizers = [
-                load(CLIPTokenizer.from_pretrained, place, Pretrained(self._backbone, _SIZE),
+                load(CLIPTokenizer.from_pretrained, place, pretrained(self._backbone, _SIZE),
                      flag="--backbone")
                 for place in places
             ]  # fmt: skip
@@ -169,6 +170,6 @@ def _has_two(backbone: str) -> bool:
 
     with quiet():
         index = load(
-            DiffusionPipeline.load_config, backbone, Pretrained(backbone, _SIZE), flag="--backbone"
+            DiffusionPipeline.load_config, backbone, pretrained(backbone, _SIZE), flag="--backbone"
         )
     return "text_encoder_2" in index

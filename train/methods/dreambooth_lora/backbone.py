@@ -8,9 +8,9 @@ import torch
 
 from toolkit.core.errors import UserError
 from toolkit.encoders.api import open_encoder
-from toolkit.encoders.loading import Pretrained
 from train.methods.dreambooth_lora.config import Config
 from train.methods.dreambooth_lora.network import SIZE, load_unet
+from train.methods.pipelines import pretrained
 from train.methods.prompt_words import Embedded, Words
 from train.methods.schedule import load_schedule
 from train.methods.text_to_image import TextToImage
@@ -28,7 +28,7 @@ class Backbone(TextToImage):
         if unet.config.addition_embed_type:
             raise UserError(f"--backbone={config.backbone}: trains=backbone takes no SDXL")
         super().__init__(
-            unet, load_schedule(place, Pretrained(place, SIZE)), "eps_mse", WITHOUT_TEXT
+            unet, load_schedule(place, pretrained(place, SIZE)), "eps_mse", WITHOUT_TEXT
         )
         self.config = config
         self._words = Words(place, trained=False)

@@ -148,6 +148,11 @@ class Stylize:
                 )
 
     @property
+    def wants_content(self) -> bool:
+        """Whether pictures are made with a content."""
+        return self.init == "content" or self.control != "none"
+
+    @property
     def wants_style(self) -> bool:
         """Whether it needs a picture of the style."""
         return self.inject.layers > 0 or self.fallback

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from toolkit.core.errors import UserError
-from toolkit.encoders.loading import Pretrained, load, load_model
+from toolkit.encoders.loading import load, load_model
 from train.lora.weights import Lora, LoraLayer, without_prefix
 from train.methods.dreambooth_lora.config import Config
+from train.methods.pipelines import pretrained
 from train.methods.prompt_words import Embedded, Words
 from train.methods.schedule import diffusion_of, load_schedule
 
@@ -28,7 +29,7 @@ class StableDiffusion(nn.Module):
         super().__init__()
         place = config.pipeline
         self.unet = load_unet(place).requires_grad_(False)
-        self.schedule = load_schedule(place, Pretrained(place, SIZE))
+        self.schedule = load_schedule(place, pretrained(place, SIZE))
         self.diffusion = diffusion_of(self.schedule)
         self.words = Words(place, trained=config.lora.text_rank > 0)
         how = config.lora
@@ -169,7 +170,7 @@ def load_unet(backbone: str) -> Any:
     from diffusers import UNet2DConditionModel
 
     unet = load_model(
-        UNet2DConditionModel.from_pretrained, f"{backbone}/unet", Pretrained(backbone, SIZE),
+        UNet2DConditionModel.from_pretrained, f"{backbone}/unet", pretrained(backbone, SIZE),
         flag="--backbone",
     )  # fmt: skip
     if unet.config.addition_embed_type not in (None, "text_time") or unet.config.class_embed_type:
@@ -185,7 +186,7 @@ def picture_size(backbone: str) -> tuple[int, int]:
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
     configs = [
-        load(build.load_config, f"{backbone}/{part}", Pretrained(backbone, SIZE),
+        load(build.load_config, f"{backbone}/{part}", pretrained(backbone, SIZE),
              flag="--backbone")
         for build, part in ((UNet2DConditionModel, "unet"), (AutoencoderKL, "vae"))
     ]  # fmt: skip

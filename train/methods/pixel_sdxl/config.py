@@ -138,6 +138,11 @@ class Stylize:
         if not 0 < self.strength <= 1:
             raise UserError(f"--strength={self.strength}: takes a number above 0, at most 1")
 
+    @property
+    def wants_content(self) -> bool:
+        """Whether pictures are made with a content."""
+        return self.init == "content"
+
 
 def stylize(config: Config) -> Stylize:
     """How pictures are made unless something else is asked for."""

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from toolkit.core.errors import UserError
-from toolkit.encoders.loading import Pretrained, load, load_model
+from toolkit.encoders.loading import load, load_model
 from train.lora.sdxl_names import authors_name
 from train.methods.base import seeded
+from train.methods.pipelines import pretrained
 from train.methods.pixel_sdxl.checkpoints import (
     authors_names,
     load_unet,
@@ -65,7 +66,7 @@ def open_unet(pipeline: str) -> tuple[Any, bool]:
     where a folder has its configuration alone. Raises UserError."""
     from diffusers import UNet2DConditionModel
 
-    place, default = f"{pipeline}/unet", Pretrained(pipeline, SIZE)
+    place, default = f"{pipeline}/unet", pretrained(pipeline, SIZE)
     is_random = Path(place).is_dir() and not any(Path(place).glob("*.safetensors"))
     if is_random:
         config = load(UNet2DConditionModel.load_config, place, default, flag="--backbone")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from toolkit.encoders.api import open_encoder
-from toolkit.encoders.loading import Pretrained
+from train.methods.pipelines import pretrained
 from train.methods.pixel_sdxl.config import Config
 from train.methods.pixel_sdxl.net import SIZES, Body
 from train.methods.pixel_sdxl.network import SIZE, open_unet
@@ -33,7 +33,7 @@ class Teacher(nn.Module):
         self.requires_grad_(False).eval().to(device)
         self._is_matched = config.teacher_noise == "matched"
         self._diffusion = diffusion_of(
-            load_schedule(config.pipeline, Pretrained(config.pipeline, SIZE))
+            load_schedule(config.pipeline, pretrained(config.pipeline, SIZE))
         )
         self._autoencoder: Any = open_encoder("autoencoder_kl", f"{config.pipeline}/vae",
                                               str(device))  # fmt: skip
