@@ -219,12 +219,11 @@ def test_a_rehearsal_leaves_the_pictures_alone_and_other_pictures_make_scores_st
     run = shutil.copytree(straight, tmp_path / "straight")
     succeed("eval.run", f"--run={run}", "--metrics=colour_distance", data=layout)
     before = layout.card("straight-out").read_bytes()
-    cost = (run / "stylize-straight-out.json").read_bytes()
+    told = run / "stylize-straight-out.json"
+    cost = told.read_bytes()
     out = succeed("train.stylize", f"--run={run}", "--limit=2", "--steps=1", data=layout)
     assert "a rehearsal: 2 pictures in the dataset straight-out-rehearsal" in out
-    assert (layout.card("straight-out").read_bytes(), (run / "stylize-straight-out.json").read_bytes()) == (
-        before, cost,
-    )  # fmt: skip
+    assert (layout.card("straight-out").read_bytes(), told.read_bytes()) == (before, cost)
     succeed("eval.report", f"--run={run}", data=layout)
     where = "split='val' and key < 'chelsea-01'"
     succeed("train.stylize", f"--run={run}", f"--where={where}", "--steps=1", data=layout)

@@ -15,8 +15,8 @@ def place_of(weights: str, own: Path) -> str:
 
 
 def pretrained(place: str, size: str) -> Any:
-    """A pipeline as what `toolkit.encoders.loading.load` downloads: one file of each network, of the many that there are.
-    size: of all these."""
+    """A pipeline as what `toolkit.encoders.loading.load` downloads: one file of each network, of
+    the many that there are. size: of all these."""
     from toolkit.encoders.loading import Pretrained  # torch comes with it
 
     return Pretrained(place, size, _FILES)
