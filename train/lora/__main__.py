@@ -110,7 +110,7 @@ def bake(lora: Path, *, backbone: str, out: Path, scale: float = 1.0) -> None:
     """
     from diffusers import DiffusionPipeline
 
-    from toolkit.encoders.loading import Pretrained, load
+    from toolkit.encoders.loading import Pretrained, load, quiet
     from train.lora.change import add_to
     from train.lora.reading import read_lora
 
@@ -125,7 +125,8 @@ def bake(lora: Path, *, backbone: str, out: Path, scale: float = 1.0) -> None:
         name: part for name, part in pipeline.components.items() if hasattr(part, "named_modules")
     }
     count = add_to(models, found, scale)
-    pipeline.save_pretrained(out)
+    with quiet():
+        pipeline.save_pretrained(out)
     print(f"{out}: {count / 1e6:.2f} million weights changed")
 
 
