@@ -121,7 +121,7 @@ def open_loader(settings: RunConfig, data: Data, needs: Needs, layout: Layout) -
         )
         for name, count in loader.left_out.items():
             if count:
-                print(f"{name}: {count} samples are smaller than any bucket and left out")
+                print(f"left out, smaller than any bucket: {count} of {name}")
         yield loader
     finally:
         loader.close()

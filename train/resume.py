@@ -52,6 +52,11 @@ def restore(
             f"the checkpoint {checkpoint} was made otherwise, so going on would give other "
             f"weights: {'; '.join(differ)}: restore that, or accept it with --force"
         )
+    if state.step > settings.steps:
+        raise UserError(
+            f"the checkpoint {checkpoint} is behind --steps={settings.steps} already: give more "
+            "steps, or another --name"
+        )
     for line in differ:
         print(f"accepted by --force: {line}")
     parts.method.load_trainable_state(load_weights(checkpoint))

@@ -208,12 +208,14 @@ def _train(
     averages = Averages(settings.ema, folder.averages, settings.steps)
     with open_loader(settings, data, needs_of(settings), layout) as loader:
         facts = facts_of(settings, loader.state_dict(), frozen)
+        loaded = method.loaded() if isinstance(method, Loads) else []
+        print(*loaded, sep="\n", end="\n" if loaded else "")
         if how is None:
             first = begin(settings, method, loader, data)
         else:
             first = restore(folder, settings, parts, averages, loader, data, facts, how)
             write_atomic(folder.config, to_toml(settings))  # what --force changed, among it
-        for line in method.loaded() if isinstance(method, Loads) else ():
+        for line in method.loaded()[len(loaded) :] if isinstance(method, Loads) else ():
             print(line)
         _announce(settings, data.selections)
         if first == 0 and settings.sample.sample_every:
@@ -237,12 +239,18 @@ def _train(
     print(f"{session.done - first} steps in {time.monotonic() - began:.0f} s; run: {folder.path}")
     if watch.columns:
         print(f"pictures: {folder.samples}, columns: {watch.columns}")
+    _say_what_is_next(settings, folder, data, layout)
+
+
+def _say_what_is_next(settings: Any, folder: Any, data: Any, layout: Layout) -> None:
+    from train.methods import next_command
+
     if settings.ema.sigma_rels:
         sigma = max(settings.ema.sigma_rels)
         print(f"averaged weights: python -m train.ema --run={folder.path} --sigma_rel={sigma:g}")
-    print(
-        f"next: python -m train.stylize --run={folder.path}{_how_to_draw(settings, data, layout)}"
-    )
+    following = next_command(settings.method, settings.method_config, str(folder.path))
+    drawing = f"python -m train.stylize --run={folder.path}"
+    print(f"next: {following or drawing + _how_to_draw(settings, data, layout)}")
 
 
 def _how_to_draw(settings: Any, data: Any, layout: Layout) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from toolkit.core.errors import UserError, one_line
-from toolkit.core.files import sync_folder
+from toolkit.core.files import sync_folder, usual_mode
 
 FORMAT = 2
 
@@ -120,10 +120,8 @@ def write_safetensors(
     """
     from safetensors.torch import save_file
 
-    path.touch()
-    mode = path.stat().st_mode
-    save_file(_plain(tensors), path, dict(facts) if facts else None)
-    path.chmod(mode)  # the library leaves its files to their owner alone
+    with usual_mode(path):
+        save_file(_plain(tensors), path, dict(facts) if facts else None)
 
 
 def step_of(checkpoint: Path) -> int:

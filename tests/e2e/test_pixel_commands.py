@@ -77,7 +77,10 @@ def test_each_stage_trains_its_part(work: Path, stages: dict[str, str]) -> None:
     assert changed(states["decoder"], states["tune"]) == patches
     assert changed(states["tune"], states["full"]) == {*patches, "body"}
     assert "U-Net of tiny: random weights" in stages["encoder"]
-    assert "main: 1 samples are smaller than any bucket and left out" in stages["full"]
+    assert "left out, smaller than any bucket: 1 of main" in stages["full"]
+    *_, told = stages["encoder"].splitlines()
+    assert told.endswith("train.run pixel_sdxl … --stage=distil_decoder --init_from=runs/encoder")
+    assert stages["decoder"].endswith("train.run pixel_sdxl … --init_from=runs/decoder\n")
 
 
 def test_a_kill_changes_nothing(work: Path) -> None:
@@ -97,6 +100,10 @@ def test_a_kill_changes_nothing(work: Path) -> None:
     one, other = weights(work, "whole"), weights(work, "killed")
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
+    fewer = ["pixel_sdxl", "--name=killed", "--resume", "--force", "--steps=6"]
+    done = fork_server().run("train.run", fewer, work)
+    assert done.returncode == 2
+    assert "is behind --steps=6 already: give more steps" in done.stderr
 
 
 def test_pictures_of_texts_and_of_photographs(work: Path, stages: dict[str, str]) -> None:
@@ -144,7 +151,8 @@ def test_exported_it_is_begun_with(work: Path, stages: dict[str, str]) -> None:
         (("--buckets.least=80",), "buckets.least=80: takes 0 to 64"),
         (("--train_text=true", "--text_device=cpu"), "text encoders on a device of their own"),
         (("--backbone=raw",), "holds no pipeline of SDXL, unet, text_encoder"),
-        (("--lpips_weight=0.1", "--lpips_weights=none.pth"), "needs VGG-16 (528 MB)"),
+        (("--lpips_weight=0.1", "--lpips_weights=none.pth"), "none.pth: there is no such file"),
+        (("--lpips_weight=0.1", "--stage=distil_encoder"), "takes no LPIPS"),
         (("--init_from=raw/p1.png",), "raw/p1.png"),
     ],
 )

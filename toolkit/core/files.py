@@ -87,6 +87,16 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
+@contextmanager
+def usual_mode(path: Path) -> Iterator[None]:
+    """A file that is written inside may be read by whom others may: some libraries leave theirs to
+    their owner alone."""
+    path.touch()
+    mode = path.stat().st_mode
+    yield
+    path.chmod(mode)
+
+
 def make_folder(path: Path) -> Path:
     """Makes `path` and checks that it can be written. Raises UserError with the reason."""
     make_folders([path])

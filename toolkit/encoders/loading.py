@@ -152,7 +152,9 @@ def state_of(path: Path) -> dict[str, Any]:
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # both libraries raise anything on files of another kind
-        raise UserError(f"{path} holds no weights: {one_line(error)[:120]}") from None
+        raise UserError(
+            f"{path} holds no weights: {one_line(error).split('. ')[0][:120]}"
+        ) from None
     if not isinstance(found, dict):
         raise UserError(f"{path} holds no weights by name")
     return found

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from toolkit.core.files import usual_mode
 from train.lora.sdxl_names import authors_name
 from train.lora.weights import Lora, with_prefix
 
@@ -39,7 +40,8 @@ def write_kohya(lora: Lora, path: Path, more: Mapping[str, str] | None = None) -
         "sshs_model_hash": _data_hash(save(state)),
         **(more or {}),
     }  # fmt: skip
-    save_file(state, path, metadata={name: str(value) for name, value in about.items()})
+    with usual_mode(path):
+        save_file(state, path, metadata={name: str(value) for name, value in about.items()})
 
 
 def _data_hash(file: bytes) -> str:

@@ -61,6 +61,12 @@ def stylize_flags(name: str, config: Any) -> str:
     return str(flags(config)) if flags else ""
 
 
+def next_command(name: str, config: Any, run: str) -> str:
+    """What a finished run is followed by, where it is not pictures; "" otherwise."""
+    found = getattr(config_module(name), "next_command", None)
+    return str(found(config, run)) if found else ""
+
+
 def style_counts(name: str, config: Any, selections: Iterable[Any]) -> dict[str, int]:
     """Samples of each style that a method tells apart, in the order of its numbers; empty where it
     tells none apart."""

@@ -10,6 +10,7 @@ A method's `config.py` has
     settle(config, data) -> Config    optional: fills in what the data decide
     fallbacks(stylize) -> (Stylize, …)    optional: other ways to draw what is not of its style
     example_flags(config) -> str      optional: flags without which `train.stylize` refuses
+    next_command(config, run) -> str  optional: what a finished run is followed by, but pictures
     from_json(text)                   optional: dotted names and texts, and notes, of a
                                       configuration of another program
 """

@@ -58,7 +58,7 @@ def load_unet(network: torch.nn.Module, state: State, path: Path) -> list[str]:
         if given[name].shape != own[names[name]].shape:
             raise UserError(
                 f"{path} is of another size: {name} is {list(given[name].shape)}, here "
-                f"{list(own[names[name]].shape)}: see --base_resolution"
+                f"{list(own[names[name]].shape)}: see --base_resolution, --patch, --hidden"
             )
     network.load_state_dict(
         {names[name]: given[name] for name in names.keys() & given.keys()}, strict=False

@@ -85,6 +85,8 @@ class Config:
             raise UserError(f"--noise_scale={self.noise_scale}: takes a number above 0")
         if self.lpips_weight < 0:
             raise UserError(f"--lpips_weight={self.lpips_weight}: takes 0 or more")
+        if self.lpips_weight and self.stage != "full":
+            raise UserError(f"--stage={self.stage}: takes no LPIPS, --lpips_weight=0")
         if self.train_text and self.text_device:
             raise UserError(
                 "--train_text: text encoders on a device of their own are not trained, since their "
@@ -147,6 +149,14 @@ class Stylize:
 def stylize(config: Config) -> Stylize:
     """How pictures are made unless something else is asked for."""
     return Stylize(guidance=config.guidance)
+
+
+def next_command(config: Config, run: str) -> str:
+    """The stage behind one that trains patches by a teacher."""
+    stages = {"distil_encoder": " --stage=distil_decoder", "distil_decoder": ""}
+    if config.stage not in stages:
+        return ""
+    return f"python -m train.run pixel_sdxl …{stages[config.stage]} --init_from={run}"
 
 
 def is_large(config: Config) -> bool:

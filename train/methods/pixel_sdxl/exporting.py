@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.core.files import make_folder, write_atomic
+from toolkit.core.files import make_folder, usual_mode, write_atomic
 from train.methods.pixel_sdxl.checkpoints import UNET, authors_names
 from train.methods.pixel_sdxl.config import Config
 from train.methods.pixel_sdxl.network import PixelSDXL
@@ -29,7 +29,8 @@ def write(network: PixelSDXL, config: Config, out: Path, about: Mapping[str, Any
     }
     facts = {"base_resolution": config.base_resolution, "patch": config.patch_size,
              "noise_scale": config.noise_scale, "prediction": "x0"}  # fmt: skip
-    save_file(state, out / FILE, metadata={name: str(value) for name, value in facts.items()})
+    with usual_mode(out / FILE):
+        save_file(state, out / FILE, metadata={name: str(value) for name, value in facts.items()})
     written = [FILE]
     for name, tower in zip(network.words.names, network.words.towers or (), strict=False):
         model: Any = tower

@@ -19,7 +19,7 @@ from train.methods.pixel_sdxl.checkpoints import load_unet, read_checkpoint
 from train.methods.pixel_sdxl.config import Config, Stylize
 from train.methods.pixel_sdxl.network import PixelSDXL
 from train.methods.pixel_sdxl.objective import draw_times, mixed, picture_loss
-from train.methods.pixel_sdxl.perceptual import Perceptual
+from train.methods.pixel_sdxl.perceptual import Perceptual, trunk_of
 from train.methods.pixel_sdxl.sampling import denoise, guided, times_of
 from train.methods.pixel_sdxl.tags import varied
 from train.methods.pixel_sdxl.teacher import Teacher
@@ -32,6 +32,8 @@ class Method(Base):
 
     def __init__(self, config: Config, seed: int):
         self.config = config
+        if config.lpips_weight:
+            trunk_of(config.lpips_weights)  # before anything large is loaded
         with seeded(seed):
             self.network = PixelSDXL(config)
         unet = self.network.unet

@@ -25,13 +25,7 @@ class Perceptual:
     """
 
     def __init__(self, weights: str, device: torch.device):
-        path = Path(weights or Path(torch.hub.get_dir()) / "checkpoints" / _FILE)
-        if not path.is_file():
-            raise UserError(
-                f'--lpips_weight needs VGG-16 (528 MB): {path} is not there: python -c "import '
-                "torchvision; torchvision.models.vgg16(weights='DEFAULT')\" gets it"
-            )
-        self._network: Any = load_network("vgg", path).to(device)
+        self._network: Any = load_network("vgg", trunk_of(weights)).to(device)
 
     def __call__(self, found: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
         """float [N]. Both float [N,3,H,W]; what exceeds [-1,1] is cut off."""
@@ -48,6 +42,19 @@ class Perceptual:
         return functional.interpolate(
             values.float().clamp(-1, 1), scale_factor=0.5, mode="bilinear", align_corners=False
         )
+
+
+def trunk_of(weights: str) -> Path:
+    """The file of VGG-16. Raises UserError as `Perceptual` does."""
+    path = Path(weights or Path(torch.hub.get_dir()) / "checkpoints" / _FILE)
+    if path.is_file():
+        return path
+    if weights:
+        raise UserError(f"--lpips_weights={weights}: there is no such file")
+    raise UserError(
+        f'--lpips_weight needs VGG-16 (528 MB): {path} is not there: python -c "import '
+        "torchvision; torchvision.models.vgg16(weights='DEFAULT')\" gets it"
+    )
 
 
 def _unit(values: torch.Tensor) -> torch.Tensor:

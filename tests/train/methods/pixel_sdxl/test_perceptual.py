@@ -72,6 +72,11 @@ def test_its_gradients_are_numbers_where_the_package_has_none(
     assert not torch.isfinite(again.grad).all()
 
 
-def test_without_weights_it_says_how_to_get_them(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is not there: python -c .*vgg16.* gets it"):
+def test_without_weights_it_says_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(UserError, match=r"none.pth: there is no such file"):
         Perceptual(str(tmp_path / "none.pth"), CPU)
+    with pytest.raises(UserError, match=r"is not there: python -c .*vgg16.* gets it"):
+        Perceptual("", CPU)
