@@ -66,7 +66,7 @@ def test_the_command_makes_a_checkpoint_that_pictures_are_made_from(
         expected = (parts[0][name] + 2 * parts[1][name] + 4 * parts[2][name]) / 7
         torch.testing.assert_close(tensor, expected)
     flags = [run, f"--checkpoint={made}", "--steps=1", "--limit=1"]
-    made_of = call(stylize.main, *flags, sample_data, fields=stylize._fields)
+    made_of = call(stylize.main, *flags, sample_data, fields=stylize.options_of)
     assert made_of.code == 0, made_of.err
 
 

@@ -275,7 +275,7 @@ def test_styles_are_told_and_pictures_are_left_out_on_request(
 
 
 def stylized(call: Any, run: Path, *flags: Any) -> Any:
-    return call(stylize.main, f"--run={run}", *flags, fields=stylize._fields)
+    return call(stylize.main, f"--run={run}", *flags, fields=stylize.options_of)
 
 
 def test_a_run_shows_each_picture_in_each_style(trained: Path) -> None:
