@@ -21,6 +21,9 @@ from train.methods.needs import Needs
 from train.numerics import autocast
 from train.watch import to_uint8
 
+BATCH_SIZE = 16
+"""Pictures at a time."""
+
 
 @dataclass(frozen=True)
 class StylizeSettings:
@@ -31,7 +34,7 @@ class StylizeSettings:
     how: Any
     needs: Needs
     seed: int = 0
-    batch_size: int = 16
+    batch_size: int = BATCH_SIZE
     precision: str = "fp32"
 
     def made(self, method: Method, request: StylizeRequest) -> list[np.ndarray]:

@@ -89,7 +89,7 @@ def _make(
     from train.methods import config_module
     from train.methods.needs import DataFacts
     from train.numerics import open_numerics, place
-    from train.pictures import StylizeSettings
+    from train.pictures import BATCH_SIZE, StylizeSettings
     from train.prompted import PromptedSource
     from train.prompts import several
     from train.runs import build_method, needs_of, settled
@@ -102,7 +102,9 @@ def _make(
     module = method.module().eval()
     place(module, settings, numerics)
     stylize = config_module(METHOD).Stylize(steps=steps, guidance=guidance, init="noise")
-    chosen = StylizeSettings(stylize, needs_of(settings), seed, precision=numerics.precision)
+    chosen = StylizeSettings(
+        stylize, needs_of(settings), seed, min(BATCH_SIZE, limit or BATCH_SIZE), numerics.precision
+    )
     identity = {
         "backbone": settings.method_config.backbone,
         "weights": weights_hash([module], without=method.trainable_state()),

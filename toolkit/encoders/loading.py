@@ -89,8 +89,7 @@ def load(
         with quiet(with_bars=sys.stderr.isatty()):
             return build(repository, **options)
     except Exception as error:
-        wanted = default.files if is_usual else (f"{folder}/*",) if folder else ()
-        wanted = wanted or ((f"{folder}/*",) if folder else ())
+        wanted = (default.files if is_usual else ()) or ((f"{folder}/*",) if folder else ())
         only = "".join(f' --include="{pattern}"' for pattern in wanted)
         raise UserError(
             f"the weights {where}{size} are not on this machine: get them with `hf download "
