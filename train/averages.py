@@ -23,9 +23,11 @@ class Averages:
         config: lengths and intervals.
         folder: of the copies.
         total: steps of the run; the last one is copied too.
+        is_first: whether this rank keeps them; the others only help to put weights together.
     """
 
-    def __init__(self, config: EmaConfig, folder: Path, total: int):
+    def __init__(self, config: EmaConfig, folder: Path, total: int, is_first: bool = True):
+        self._is_first = is_first
         self._config, self._folder, self._total = config, folder, total
         self._tracked = PowerEma(config.sigma_rels)
 
@@ -35,13 +37,17 @@ class Averages:
             return
         is_last = step == self._total
         if step % self._config.update_every == 0 or is_last:
-            self._tracked.update(weights(), step)
+            found = weights()
+            if self._is_first:
+                self._tracked.update(found, step)
+        if not self._is_first:
+            return
         if step % self._config.snapshot_every == 0 or is_last:
             self._save(step)
 
     def state(self) -> dict[str, torch.Tensor]:
         """For a checkpoint: the averages, and the step of the last update; empty without any."""
-        if not self._config.sigma_rels:
+        if not self._config.sigma_rels or not self._is_first:
             return {}
         return {**self._tracked.state(), "time": torch.tensor(self._tracked.time)}
 

@@ -135,6 +135,20 @@ class SampleConfig:
 
 
 @dataclass(frozen=True)
+class RanksConfig:
+    """Several processes that train one run, as torchrun starts them; see train/ranks.py.
+
+    backend: what carries gradients; auto is nccl between GPUs and gloo between CPUs. parallel: ddp
+    keeps all weights on each rank; fsdp a piece of each, for backbones that do not fit. timeout_s:
+    seconds after which a rank that does not answer counts as gone.
+    """
+
+    backend: Literal["auto", "nccl", "gloo"] = "auto"
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    timeout_s: float = 600.0
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One run. method: its name. steps: of the optimiser. epochs: instead, how often to go through
     the main task. seed: of weights, order and noise. threads: intra-op threads; bit-identity holds
@@ -168,6 +182,7 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     ema: EmaConfig = field(default_factory=EmaConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
+    ranks: RanksConfig = field(default_factory=RanksConfig)
     method_config: Any = None
 
 
@@ -210,6 +225,8 @@ def check_config(config: RunConfig) -> None:
         raise UserError(
             f"--memory_limit={config.memory_limit}: takes a share above 0, or 1 for no limit"
         )
+    if config.ranks.timeout_s <= 0:
+        raise UserError(f"--ranks.timeout_s={config.ranks.timeout_s}: takes seconds above 0")
     if config.optim.lr <= 0:
         raise UserError(f"--optim.lr={config.optim.lr}: takes a number above 0")
     if config.optim.gradient_accumulation_steps > data.batch_size:

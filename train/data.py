@@ -99,8 +99,11 @@ def facts_of_data(data: Data) -> DataFacts:
 
 
 @contextmanager
-def open_loader(settings: RunConfig, data: Data, needs: Needs, layout: Layout) -> Iterator[Any]:
-    """The run's stream of batches, closed in the end. Says what it holds in memory."""
+def open_loader(
+    settings: RunConfig, data: Data, needs: Needs, layout: Layout, rank: int = 0, world: int = 1
+) -> Iterator[Any]:
+    """The run's stream of batches, closed in the end. rank, world: this process among all; each
+    takes its slice of every batch."""
     from toolkit.stream.loader import Loader
     from toolkit.stream.mix import parse_mix
 
@@ -111,20 +114,24 @@ def open_loader(settings: RunConfig, data: Data, needs: Needs, layout: Layout) -
         block=how.shuffle_block,
         augment=augment_of(how),
         partners=_partners(how, data.selections[0], layout), max_bytes=how.max_bytes,
-        max_failures=how.max_failures, buckets=buckets,
+        max_failures=how.max_failures, buckets=buckets, rank=rank, world=world,
     )  # fmt: skip
     try:
-        ahead = f"{loader.prefetch} batches ahead" if how.workers else "no batch ahead"
-        print(
-            f"loader: {how.workers} threads, {ahead}, at most "
-            f"{loader.max_bytes_in_flight / 1e6:.1f} MB in flight"
-        )
-        for name, count in loader.left_out.items():
-            if count:
-                print(f"left out, smaller than any bucket: {count} of {name}")
         yield loader
     finally:
         loader.close()
+
+
+def describe_loader(loader: Any) -> Iterator[str]:
+    """What a loader holds in memory and leaves out, a line each."""
+    ahead = f"{loader.prefetch} batches ahead" if loader.workers else "no batch ahead"
+    yield (
+        f"loader: {loader.workers} threads, {ahead}, at most "
+        f"{loader.max_bytes_in_flight / 1e6:.1f} MB in flight"
+    )
+    for name, count in loader.left_out.items():
+        if count:
+            yield f"left out, smaller than any bucket: {count} of {name}"
 
 
 def buckets_of(data: DataConfig, needs: Needs) -> Any:

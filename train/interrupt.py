@@ -13,10 +13,12 @@ class Interrupts:
     """Notes the first signal while it is entered; a second one stops at once.
 
     `received` is the signal, None before one came. Outside of the main thread, where Python takes
-    no handlers, nothing is noted.
+    no handlers, nothing is noted. is_told: whether the user is told; of several processes that get
+    the same signal, one tells.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_told: bool = True) -> None:
+        self._is_told = is_told
         self.received: int | None = None
         self._before: dict[int, Any] = {}
 
@@ -39,6 +41,8 @@ class Interrupts:
         if self.received is not None:
             raise KeyboardInterrupt("--resume goes on from the last checkpoint")
         self.received = number
+        if not self._is_told:
+            return
         again = ", once more stops at once" if number == signal.SIGINT else ""
         print(
             f"{NAMES[signal.Signals(number)]}: finishing this step, then a checkpoint{again}",

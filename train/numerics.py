@@ -76,8 +76,11 @@ def determinism(settings: RunConfig) -> str:
     return "not bit-identical when repeated: a GPU adds in any order; --deterministic forbids it"
 
 
-def place(module: torch.nn.Module, settings: RunConfig, numerics: Numerics) -> dict[str, int]:
-    """Moves a module to its device in the formats of the policy.
+def place(
+    module: torch.nn.Module, settings: RunConfig, numerics: Numerics, device: str = ""
+) -> dict[str, int]:
+    """Moves a module to its device in the formats of the policy. device: another one than the
+    run's.
 
     Returns the number of weights in each part, as `trained fp32` or `frozen bf16`.
     """
@@ -86,7 +89,7 @@ def place(module: torch.nn.Module, settings: RunConfig, numerics: Numerics) -> d
     for parameter in module.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    module.to(settings.device)
+    module.to(device or settings.device)
     if settings.channels_last:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     counts: dict[str, int] = {}

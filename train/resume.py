@@ -1,6 +1,7 @@
 """Where a run begins: at its start, from other weights, or from its own last checkpoint."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from train.runs import RunFolder, needs_of
 from train.session import Parts
 from train.settings import Resume
 from train.state import (
+    TrainState,
     chosen_checkpoint,
     latest_checkpoint,
     list_checkpoints,
@@ -27,19 +29,29 @@ from train.state import (
 )
 
 
-def restore(
-    folder: RunFolder, settings: RunConfig, parts: Parts, averages: Averages, loader: Any,
-    data: Data, facts: Facts, how: Resume,
-) -> int:  # fmt: skip
-    """Puts the last checkpoint back; returns the number of finished steps, 0 where the run was
-    stopped before its first checkpoint.
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins. step: finished steps; checkpoint, state: what it goes on from, None for a
+    new one; is_blank: whether the method is still to look at its first samples."""
+
+    step: int
+    checkpoint: Path | None = None
+    state: TrainState | None = None
+    is_blank: bool = False
+
+
+def restored(
+    folder: RunFolder, settings: RunConfig, method: Method, data: Data, facts: Facts, how: Resume
+) -> Start:
+    """Puts the last checkpoint's weights back; where the run was stopped before its first
+    checkpoint, it begins.
 
     Raises UserError: the checkpoint is damaged, or made under other circumstances.
     """
     found = list_checkpoints(folder.checkpoints)
     if not found:
         print(f"{folder.path} has no checkpoint yet: it begins anew, as it was configured")
-        return begin(settings, parts.method, loader, data)
+        return begun(settings, method, data)
     checkpoint = found[-1]
     for odd in sorted(folder.checkpoints.glob("step-*")):
         if odd not in found and odd.name > checkpoint.name:
@@ -59,36 +71,54 @@ def restore(
         )
     for line in differ:
         print(f"accepted by --force: {line}")
-    parts.method.load_trainable_state(load_weights(checkpoint))
+    method.load_trainable_state(load_weights(checkpoint))
+    print(f"resumed {folder.path} at step {state.step} of {settings.steps}")
+    return Start(state.step, checkpoint, state)
+
+
+def begun(settings: RunConfig, method: Method, data: Data) -> Start:
+    """Begins a run, from the weights of `init_from` where it names some. Raises UserError when the
+    weights do not fit."""
+    if isinstance(method, Surveys):
+        method.survey(each_sample(data, settings, needs_of(settings)))
+    if not settings.init_from:
+        return Start(settings.initial_steps, is_blank=True)
+    path = Path(settings.init_from)
+    if path.is_file() and isinstance(method, Imports):
+        method.imported(path)
+    else:
+        method.load_trainable_state(_weights_of(settings))
+    print(f"weights of {settings.init_from}; counting from step {settings.initial_steps}")
+    return Start(settings.initial_steps)
+
+
+def calibrate(method: Method, loader: Any) -> None:
+    """Lets a method look at the first samples of a stream of whole batches."""
+    batches = iter(loader)
+    method.calibrate(batches)
+    batches.close()
+
+
+def go_on(
+    start: Start, settings: RunConfig, parts: Parts, averages: Averages, loader: Any,
+    how: Resume | None,
+) -> None:  # fmt: skip
+    """Puts back what a run needs besides weights, where it does not begin anew, and lets the loader
+    go on behind what is done. Raises UserError where something does not fit."""
+    checkpoint, state = start.checkpoint, start.state
+    if checkpoint is None or state is None or how is None:
+        _move(loader, {"position": start.step * settings.data.batch_size}, force=True)
+        return
     if how.restore_optimizer:
-        load_optimizer(checkpoint, parts.optimizer)
+        load_optimizer(checkpoint, parts.optimizer, parts.parallel.pieces)
         parts.numerics.scaler.load_state_dict(dict(state.scaler))
     else:
         print("the optimiser begins anew, as --no_restore_optimizer asks")
     averages.load_state(load_averages(checkpoint))
+    world = parts.parallel.ranks.world
+    if state.world != world:
+        print(f"on {world} ranks, before on {state.world}: sums are made in another order")
     _move(loader, state.cursor, how.force)
-    print(f"resumed {folder.path} at step {state.step} of {settings.steps}")
-    return state.step
-
-
-def begin(settings: RunConfig, method: Method, loader: Any, data: Data) -> int:
-    """Begins a run, from the weights of `init_from` where it names some; returns the steps that
-    count as done. Raises UserError when the weights do not fit."""
-    if isinstance(method, Surveys):
-        method.survey(each_sample(data, settings, needs_of(settings)))
-    batches = iter(loader)
-    if settings.init_from:
-        path = Path(settings.init_from)
-        if path.is_file() and isinstance(method, Imports):
-            method.imported(path)
-        else:
-            method.load_trainable_state(_weights_of(settings))
-        print(f"weights of {settings.init_from}; counting from step {settings.initial_steps}")
-    else:
-        method.calibrate(batches)
-    batches.close()
-    _move(loader, {"position": settings.initial_steps * settings.data.batch_size}, force=True)
-    return settings.initial_steps
 
 
 def how_to_resume(settings: RunConfig, folder: RunFolder) -> str:

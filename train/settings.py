@@ -24,6 +24,7 @@ _FREE = (
     "device",
     "memory_limit",
     "wandb",
+    "ranks",
 )
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ class TrainState:
     """Where a run stands besides weights and optimiser.
 
     step: finished steps. cursor: the loader's state. facts: what decides the result, see
-    `train.identity`. scaler: state of the loss scaler, empty without one.
+    `train.identity`. scaler: state of the loss scaler, empty without one. world: ranks that trained
+    it, on which nothing but the order of additions depends.
     """
 
     method: str
@@ -35,6 +36,7 @@ class TrainState:
     cursor: Mapping[str, Any]
     facts: Mapping[str, str]
     scaler: Mapping[str, Any] = field(default_factory=dict)
+    world: int = 1
     format: int = FORMAT
 
 
@@ -42,7 +44,7 @@ def save_checkpoint(
     folder: Path,
     state: TrainState,
     weights: Mapping[str, torch.Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizer: Mapping[str, torch.Tensor],
     keep: int,
     keep_every: int = 0,
     averages: Mapping[str, torch.Tensor] | None = None,
@@ -51,7 +53,7 @@ def save_checkpoint(
 
     Args:
         folder: of all checkpoints of the run.
-        state, weights, optimizer: what to keep.
+        state, weights, optimizer: what to keep; the last one as `optimizer_tensors` has it.
         keep: how many stay.
         keep_every: those at multiples of so many steps stay as well; 0 for none.
         averages: state of the averages that are tracked.
@@ -61,7 +63,7 @@ def save_checkpoint(
             then untouched.
     """
     final, files = folder / f"step-{state.step:06d}", {"weights": weights}
-    files["optimizer"] = _optimizer_tensors(optimizer)
+    files["optimizer"] = optimizer
     if averages:
         files["ema"] = averages
     _write(final, state, files)
@@ -218,8 +220,13 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise UserError(f"the weights in {path} are damaged: {one_line(error)}") from None
 
 
-def load_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer) -> None:
-    """Puts the optimiser's tensors back. Raises UserError when they do not fit."""
+def load_optimizer(
+    checkpoint: Path,
+    optimizer: torch.optim.Optimizer,
+    pieces: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = lambda values, like: values,
+) -> None:
+    """Puts the optimiser's tensors back. pieces: what is kept of one, given the weight that it
+    belongs to. Raises UserError when they do not fit."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -244,10 +251,12 @@ def load_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer) -> None:
                     f"the optimiser in {checkpoint} belongs to another network: {part} of weight "
                     f"{number} is {list(shape)}, expected {list(parameter.shape)}"
                 )
+        state[number] = {name: pieces(value, parameter) for name, value in state[number].items()}
     optimizer.load_state_dict({"state": state, "param_groups": full["param_groups"]})
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The tensors of an optimiser's state by number of weight and name."""
     state = optimizer.state_dict()["state"]
     return {
         f"{index}.{name}": torch.as_tensor(value)

@@ -22,6 +22,7 @@ from train.loop import StepResult
 from train.methods import stylize_defaults
 from train.methods.api import Method
 from train.numerics import Numerics
+from train.parallel import Alone
 from train.runs import RunFolder, needs_of
 from train.speed import memory_bytes
 
@@ -30,7 +31,8 @@ class Watch:
     """Logs a run's steps, and now and then the held-out loss and a grid of pictures.
 
     Args:
-        settings, folder, method, numerics, data: of the run.
+        settings, folder, method, numerics, data, parallel: of the run; all ranks look, the first
+            one writes.
         first: finished steps; at 0 the untrained state is looked at too.
     """
 
@@ -44,10 +46,13 @@ class Watch:
         numerics: Numerics,
         data: Data,
         first: int,
+        parallel: Alone,
     ):
         self._config, self._total = settings.sample, settings.steps
-        self._method, self._samples = method, make_folder(folder.samples)
-        self._log = RunLog(folder.log, folder.path / "tensorboard", first, settings.wandb)
+        self._method, self._parallel, self._log = method, parallel, None
+        if parallel.ranks.is_first:
+            self._samples = make_folder(folder.samples)
+            self._log = RunLog(folder.log, folder.path / "tensorboard", first, settings.wandb)
         needs, device = needs_of(settings), settings.device
         held_out = fixed_batch(data, settings, needs.roles, "eval", self._config.eval_size)
         self.held_out = held_out.to(device)
@@ -60,29 +65,40 @@ class Watch:
 
     def step(self, result: StepResult) -> None:
         """Logs one step."""
-        self._log.write(
-            result.step, loss=result.loss, lr=result.rate, grad_norm=result.grad_norm,
-            wait_s=round(result.wait_s, 4), step_s=round(result.step_s, 4),
-            memory_mb=round(memory_bytes() / 1e6, 1), substituted=result.num_substituted,
-            **result.logs,
-        )  # fmt: skip
+        if self._log:
+            self._log.write(
+                result.step, loss=result.loss, lr=result.rate, grad_norm=result.grad_norm,
+                wait_s=round(result.wait_s, 4), step_s=round(result.step_s, 4),
+                memory_mb=round(memory_bytes() / 1e6, 1), substituted=result.num_substituted,
+                **result.logs,
+            )  # fmt: skip
         self._look(result.step)
 
     def close(self) -> None:
         """Flushes the log."""
-        self._log.close()
+        if self._log:
+            self._log.close()
 
     def _look(self, step: int) -> None:
         last = step == self._total
         if step % self._config.eval_every == 0 or last:
-            with self._numerics.autocast():
-                loss = batch_loss(self._method, self.held_out)
-            self._log.write(step, **loss)
+            loss = self._parallel.look(self._held_out_loss)
+            if self._log:
+                self._log.write(step, **loss)
         if self._pairs is not None and (step % self._config.sample_every == 0 or last):
-            with self._numerics.autocast():
-                self.columns, grid = picture_grid(self._method, self._pairs, self._how)
-            save_picture(self._samples / f"step-{step:06d}.png", grid, zoom=2)
-            self._log.picture(step, self.columns, grid)
+            self.columns, grid = self._parallel.look(self._grid)
+            if self._log:
+                save_picture(self._samples / f"step-{step:06d}.png", grid, zoom=2)
+                self._log.picture(step, self.columns, grid)
+
+    def _held_out_loss(self) -> dict[str, float]:
+        with self._numerics.autocast():
+            return batch_loss(self._method, self.held_out)
+
+    def _grid(self) -> tuple[str, np.ndarray]:
+        assert self._pairs is not None
+        with self._numerics.autocast():
+            return picture_grid(self._method, self._pairs, self._how)
 
 
 def _pairs(settings: RunConfig, data: Data) -> Batch:

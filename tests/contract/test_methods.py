@@ -135,6 +135,20 @@ def test_accumulated_gradients_are_those_of_the_batch(case: Case) -> None:
             torch.testing.assert_close(grad, expected[key], rtol=1e-3, atol=1e-5 * largest)
 
 
+def test_each_sample_uses_each_trained_weight(case: Case) -> None:
+    """Ranks exchange gradients weight by weight, so what a rank's samples are must not decide which
+    ones it has."""
+    for index in range(len(case.batch)):
+        method = opened(case.build())
+        backward(method, part(case.batch, [index]), open_numerics(case.settings))
+        unused = [
+            name
+            for name, p in method.module().named_parameters()
+            if p.requires_grad and p.grad is None
+        ]
+        assert not unused, case.batch.keys[index]
+
+
 def test_overfits_one_batch(case: Case) -> None:
     method = case.build()
     optimizer = torch.optim.AdamW(method.param_groups(), lr=1e-3)

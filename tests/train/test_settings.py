@@ -69,10 +69,11 @@ def test_facts_leave_out_only_what_cannot_change_the_weights() -> None:
         return facts_of(settings, {"position": 3, "seed": 0}, {"weights": "a"})
 
     base = facts(fresh())
-    for free in ("data.workers", "checkpoint.keep", "sample.num_pairs"):
+    for free in ("data.workers", "checkpoint.keep", "sample.num_pairs", "ranks.timeout_s"):
         assert facts(fresh(**{free: "1"})) == base, free
     tree = load_toml_tree()
-    deciding = [name for name in tree if not name.startswith(("checkpoint.", "sample."))]
+    watched = ("checkpoint.", "sample.", "ranks.")
+    deciding = [name for name in tree if not name.startswith(watched)]
     assert len(deciding) > 20
     free = ("workers", "prefetch", "max_bytes", "max_failures")
     for name in deciding:

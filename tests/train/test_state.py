@@ -14,6 +14,7 @@ from train.state import (
     list_checkpoints,
     load_optimizer,
     load_weights,
+    optimizer_tensors,
     read_state,
     save_checkpoint,
 )
@@ -43,7 +44,8 @@ def save(folder: Path, number: int, net=None, optimizer=None, keep: int = 2) -> 
         optimizer = optimizer_of(net)
         step(net, optimizer, 0)
     state = TrainState("toy", number, {"position": number * 4}, {"optim.lr": "0.1"})
-    return save_checkpoint(folder, state, net.state_dict(), optimizer, keep)
+    tensors = optimizer_tensors(optimizer)
+    return save_checkpoint(folder, state, net.state_dict(), tensors, keep)
 
 
 def test_going_on_from_a_checkpoint_equals_never_having_stopped(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ class Progress:
         unit: the name of one unit.
         every_s: seconds between two plain lines when stderr is no terminal.
         done: units that were finished before, in an earlier run.
+        is_shown: whether anything is; of several processes, one shows what all do.
     """
 
     def __init__(
@@ -28,7 +29,9 @@ class Progress:
         unit: str = "it",
         every_s: float = 10.0,
         done: int = 0,
+        is_shown: bool = True,
     ):
+        self._is_shown = is_shown
         self.total, self.label, self.unit, self.every_s = total, label, unit, every_s
         self.count, self.note = done, ""
         self._done = done
@@ -36,7 +39,7 @@ class Progress:
         self._bar: Any = None
 
     def __enter__(self) -> "Progress":
-        if sys.stderr.isatty():
+        if self._is_shown and sys.stderr.isatty():
             from tqdm import tqdm
 
             width = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # some do not tell
@@ -56,7 +59,7 @@ class Progress:
             self._bar.update(amount)
             return
         now = time.monotonic()
-        if now - self._last >= self.every_s:
+        if self._is_shown and now - self._last >= self.every_s:
             self._last = now
             print(self._line(now), file=sys.stderr, flush=True)
 
@@ -77,5 +80,5 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif kind is None and self.count > self._done:
+        elif self._is_shown and kind is None and self.count > self._done:
             print(self._line(time.monotonic()), file=sys.stderr, flush=True)

@@ -110,7 +110,7 @@ class Schedule:
         if buckets:  # what stands at a position depends on these as well
             self._more |= {"buckets": asdict(buckets), "batch_size": batch_size}
         self._rank, self._world = rank, world
-        self._slice = _slice_of(batch_size, rank, world)
+        self._slice = slice_of(batch_size, rank, world)
 
     @property
     def samples_per_step(self) -> int:
@@ -184,7 +184,7 @@ class Schedule:
         return [len(offsets)] * len(starts), wants
 
     def _of_one_shape(self, mix: BucketMix, starts: np.ndarray) -> tuple[list[int], Iterator[Want]]:
-        slices = [_slice_of(n, self._rank, self._world) for n in mix.lengths(starts).tolist()]
+        slices = [slice_of(n, self._rank, self._world) for n in mix.lengths(starts).tolist()]
         is_empty = np.array([part.start == part.stop for part in slices], bool)
         parts = [
             start + np.arange(part.start, part.stop) if part.start < part.stop else start[None]
@@ -207,7 +207,8 @@ def _brief(value: Any) -> str:
     return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{56}\b", r"\1…", str(value))
 
 
-def _slice_of(batch_size: int, rank: int, world: int) -> slice:
+def slice_of(batch_size: int, rank: int, world: int) -> slice:
+    """Which samples of a global batch are a rank's."""
     each, more = divmod(batch_size, world)
     first = rank * each + min(rank, more)
     return slice(first, first + each + (rank < more))

@@ -46,7 +46,11 @@ class Method(Protocol):
 
     All noise and time in `training_loss` is drawn from `batch.sample_seed`, so the loss of a sample
     does not depend on the batch's layout, on ranks or on workers.
+
+    sees_whole_batches: whether `prepare` needs those of all ranks together, which each then reads.
     """
+
+    sees_whole_batches: bool
 
     def module(self) -> torch.nn.Module:
         """The module that holds every weight, frozen ones included; moved to the device. Calling it
@@ -67,7 +71,8 @@ class Method(Protocol):
         ...
 
     def training_loss(self, batch: Batch) -> LossOut:
-        """The loss of each sample of a batch."""
+        """The loss of each sample of a batch. It uses each trained weight, whatever the samples:
+        ranks exchange gradients weight by weight."""
         ...
 
     def stylize(self, request: StylizeRequest) -> torch.Tensor:

@@ -24,6 +24,8 @@ class Base:
     """A method that makes pictures from contents and styles and trains its whole module, unless it
     says otherwise. Follows `train.methods.api.Method`."""
 
+    sees_whole_batches = False
+
     def module(self) -> torch.nn.Module:
         """The whole network."""
         raise NotImplementedError

@@ -92,6 +92,16 @@ class Words(nn.Module):
             self._known.popitem(last=False)
         return found
 
+    def freeze_unread(self) -> None:
+        """Freezes what nothing is read from: of SDXL's first text encoder all behind the last but
+        one layer (its second gives the pooled embedding as well)."""
+        if self.towers is None or len(self.towers) == 1:
+            return
+        tower: Any = self.towers[0]
+        tower = getattr(tower, "text_model", tower)  # transformers < 5.6
+        tower.encoder.layers[-1].requires_grad_(False)
+        tower.final_layer_norm.requires_grad_(False)
+
     def asked(self, device: torch.device) -> dict[str, str]:
         """Hash of the text encoders, where they are no part of this module."""
         return {} if self.towers is not None else {"words": weights_hash(self._still(device))}

@@ -37,6 +37,7 @@ class StableDiffusion(nn.Module):
             attach(self.unet, how.unet_rank, how.unet_alpha, UNET_TARGETS)
         for tower in self.towers:
             attach(tower, how.text_rank, how.text_alpha, TEXT_TARGETS)
+        self.words.freeze_unread()
         shape = (len(config.styles), 3, config.image_size, config.image_size)
         self.average: torch.Tensor
         self.register_buffer("average", torch.zeros(shape))  # of each style's pictures

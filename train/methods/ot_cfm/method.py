@@ -35,6 +35,7 @@ class Method(Base):
 
     def __init__(self, config: Config, seed: int):
         self.config = config
+        self.sees_whole_batches = config.coupling != "independent"
         with seeded(seed):
             self.net = IsoNext(config.net, len(config.styles))
         none = len(config.styles) if config.label_drop else None
@@ -65,7 +66,7 @@ class Method(Base):
 
     def prepare(self, batch: Batch) -> Batch:
         """Pairs noise and data of the whole batch, where a coupling asks for it."""
-        if self.config.coupling == "independent":
+        if not self.sees_whole_batches:
             return batch
         generators = sample_generators(batch.sample_seed)
         data = self._standard(self._scaled(batch, sample_generators(batch.sample_seed + 1)).cpu())

@@ -48,6 +48,7 @@ class PixelSDXL(nn.Module):
             texts = text_states(state)
             self.loaded.append(f"{path.name}: {len(texts)} text encoders")
         self.words = Words(config.pipeline, config.train_text, texts).requires_grad_(True)
+        self.words.freeze_unread()
 
     def forward(
         self, noisy: torch.Tensor, t: torch.Tensor, text: Embedded, sizes: torch.Tensor

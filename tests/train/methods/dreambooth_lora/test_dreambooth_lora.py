@@ -186,7 +186,9 @@ def test_a_mixed_batch_is_the_average_of_its_samples_alone(
         method = opened(FewShot(config, 0))
         batch = batch_of(method.config.image_size).take(torch.tensor(parts))
         losses = backward(method, batch, open_numerics(settings), 1)
-        grads = {n: p.grad for n, p in method.module().named_parameters() if p.grad is not None}
+        named = dict(method.module().named_parameters())
+        grads = {n: p.grad for n, p in named.items() if p.grad is not None}
+        assert grads.keys() == {n for n, p in named.items() if p.requires_grad}
         found.append((losses["loss"], losses["mse"], grads))
     (loss, mse, grads), *alone = found
     torch.testing.assert_close(loss, torch.cat([one[0] for one in alone]), rtol=1e-4, atol=1e-6)
