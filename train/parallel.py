@@ -146,18 +146,18 @@ def units(module: nn.Module) -> list[nn.Module]:
 
 
 def spread(method: Method, settings: RunConfig, ranks: Ranks) -> Alone:
-    """Spreads a method over the ranks; afterwards its parameters may be others. Raises UserError
-    for settings that do not go with it."""
+    """Spreads a method over the ranks; afterwards its parameters may be others."""
     if ranks.world == 1:
         return Alone()
     if settings.ranks.parallel == "ddp":
         return Replicas(method.module(), ranks)
-    check_pieces(settings)
     return Pieces(method.module(), ranks, settings.device)
 
 
-def check_pieces(settings: RunConfig) -> None:
-    """Raises UserError for settings that weights in pieces do not go with."""
+def check_spread(settings: RunConfig) -> None:
+    """Raises UserError for settings that several ranks do not go with."""
+    if settings.ranks.parallel != "fsdp":
+        return
     if settings.compile:
         raise UserError("--compile does not go with --parallel=fsdp: leave one of them away")
     if settings.optim.optimizer != "adamw":

@@ -1,5 +1,4 @@
-"""The processes of a run that torchrun started: what they tell each other, and what they do when
-one of them is gone.
+"""The processes of a run that torchrun started, and what they tell each other.
 
     torchrun --nproc_per_node=4 -m train.run style_adapter --config=3090
 
@@ -8,49 +7,23 @@ written, and speaks for all. Without torchrun there is one rank, and nothing her
 """
 
 import contextlib
-import hashlib
 import os
-import re
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import torch
 
-from toolkit.core.errors import UserError, one_line
+from toolkit.core.errors import UserError
 from toolkit.stream.batch import Batch
-from toolkit.stream.ranks import rank_and_world
 from toolkit.stream.schedule import slice_of
 from train.config import RanksConfig, RunConfig
-
-_GONE = re.compile(r"gloo|nccl|connection (closed|reset|refused)|timed? ?out|broken pipe", re.I)
-_TOLD, _FAILED = "tessera/told/", "tessera/failed"
+from train.launch import Launch
 
 
-class LostRank(UserError):
-    """Another rank of the run died or does not answer; what is needed to go on is kept."""
-
-    exit_code = 75
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """One process among those of a run. rank: from 0 to world − 1; local, local_world: its number
-    on its machine, of how many there; store: what the processes of a run leave notes in, None where
-    there is one alone."""
-
-    rank: int = 0
-    world: int = 1
-    local: int = 0
-    local_world: int = 1
-    store: Any = None
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this is the rank that writes and speaks."""
-        return self.rank == 0
+class Ranks(Launch):
+    """The processes of a run once they have met."""
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """The sum of float64 tensors of one shape, on the CPU, over all ranks."""
@@ -147,11 +120,6 @@ class Ranks:
                     "differ; give all machines the same data, weights and program"
                 )
 
-    def is_first_to_say(self, text: str) -> bool:
-        """Whether no other rank has said it."""
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        return self.store is None or self.store.add(_TOLD + digest, 1) == 1
-
 
 def check_backend(backend: str, kind: str) -> str:
     """The backend for a type of device. Raises UserError."""
@@ -160,69 +128,3 @@ def check_backend(backend: str, kind: str) -> str:
     if backend == "nccl" and kind != "cuda":
         raise UserError(f"--backend=nccl works between GPUs: take gloo, or leave --device={kind}")
     return backend
-
-
-@contextlib.contextmanager
-def open_ranks() -> Iterator[Ranks]:
-    """This process among those that torchrun started.
-
-    All but the first say nothing on stdout inside. What a user has to know is said once, by
-    whichever rank comes first, and a rank that finds another one gone ends with exit code 75.
-    """
-    rank, world = rank_and_world()
-    if world == 1:
-        yield Ranks()
-        return
-    store, *_ = next(torch.distributed.rendezvous("env://", rank, world))
-    ranks = Ranks(
-        rank, world, int(os.environ.get("LOCAL_RANK", rank)),
-        int(os.environ.get("LOCAL_WORLD_SIZE", world)), store,
-    )  # fmt: skip
-    with contextlib.ExitStack() as stack:
-        if not ranks.is_first:
-            stack.enter_context(contextlib.redirect_stdout(open(os.devnull, "w")))  # noqa: SIM115
-        try:
-            yield ranks
-        except UserError as error:
-            _leave(ranks, error)
-        except RuntimeError as error:
-            if not is_gone(error):
-                raise
-            _leave(ranks, LostRank(f"another rank is gone ({one_line(error, 120)})"))
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-
-
-@contextlib.contextmanager
-def telling_how_to_go_on(ranks: Ranks, advice: Callable[[], str]) -> Iterator[None]:
-    """Inside, the message of a rank that finds another one gone says what to do."""
-    try:
-        yield
-    except RuntimeError as error:
-        if ranks.world == 1 or not is_gone(error):
-            raise
-        raise LostRank(
-            f"another of the {ranks.world} ranks died or does not answer: {advice()}"
-        ) from error
-
-
-def is_gone(error: RuntimeError) -> bool:
-    """Whether an error is that of a process that lost another one."""
-    found = isinstance(error, torch.distributed.DistError)
-    return found or bool(_GONE.search(str(error)))
-
-
-def _leave(ranks: Ranks, error: UserError) -> None:
-    """Ends this process; its message is that of all ranks that have the same one, and none at all
-    where ranks are gone because one of them has said why."""
-    try:
-        is_consequence = isinstance(error, LostRank) and ranks.store.check([_FAILED])
-        if not isinstance(error, LostRank):
-            ranks.store.set(_FAILED, "1")
-        is_said = not is_consequence and ranks.is_first_to_say(str(error))
-    except RuntimeError:  # whoever keeps the notes is gone too
-        is_said = True
-    if is_said:
-        raise error
-    sys.stdout.flush()
-    raise SystemExit(error.exit_code)

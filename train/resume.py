@@ -121,13 +121,14 @@ def go_on(
     _move(loader, state.cursor, how.force)
 
 
-def how_to_resume(settings: RunConfig, folder: RunFolder) -> str:
-    """The command that goes on with a run, and from where it will."""
+def how_to_resume(settings: RunConfig, folder: RunFolder, world: int = 1) -> str:
+    """The command that goes on with a run, and from where it will. world: ranks that it was on."""
     found = list_checkpoints(folder.checkpoints)
     where = found[-1].name if found else "the start, there is no checkpoint yet"
     where_runs = "" if folder.path.parent == Path("runs") else f" --runs={folder.path.parent}"
+    starts = "python" if world == 1 else f"torchrun --nproc_per_node={world}"
     return (
-        f"python -m train.run {settings.method} --name={folder.path.name}{where_runs} --resume "
+        f"{starts} -m train.run {settings.method} --name={folder.path.name}{where_runs} --resume "
         f"goes on from {where}"
     )
 

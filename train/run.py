@@ -10,6 +10,7 @@ Flags are checked here; `train.training` wires data, method, optimiser and loop 
 """
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -69,29 +70,33 @@ def main(
         shards: folder or URL of the tars.
         manifests: folder or URL of the manifests.
     """
+    from train.launch import launched, telling_how_to_go_on
     from train.methods import check_method
-    from train.ranks import open_ranks, telling_how_to_go_on
-    from train.resume import how_to_resume
     from train.runs import RunFolder, alone, check_run_name, claimed, refuse_existing
     from train.settings import SHORT, Resume
-    from train.training import Training, build, open_settled, settle, train_run
 
-    check_method(method)
-    layout = open_layout(shards, manifests)
-    run_name = check_run_name(name or f"{method}-{Path(config).stem}")
-    folder = RunFolder(runs / run_name)
-    changes = dict(overrides)
-    named = {
-        "where": where, "mix": mix, "steps": steps, "epochs": epochs, "seed": seed,
-        "threads": threads, "device": device,
-    }  # fmt: skip
-    changes |= {SHORT.get(k, k): str(value) for k, value in named.items() if value is not None}
-    _check_flags(resume, overwrite, force, no_restore_optimizer, steps, epochs, limit)
-    if steps is not None:
-        changes["epochs"] = "0"  # those of a preset
-    busy = f"another process is training the run {folder.path}: wait for it"
     with contextlib.ExitStack() as stack:
-        ranks = stack.enter_context(open_ranks())
+        launch = stack.enter_context(launched())
+        check_method(method)
+        layout = open_layout(shards, manifests)
+        run_name = check_run_name(name or f"{method}-{Path(config).stem}")
+        folder = RunFolder(runs / run_name)
+        changes = dict(overrides)
+        named = {
+            "where": where, "mix": mix, "steps": steps, "epochs": epochs, "seed": seed,
+            "threads": threads, "device": device,
+        }  # fmt: skip
+        changes |= {SHORT.get(k, k): str(value) for k, value in named.items() if value is not None}
+        _check_flags(resume, overwrite, force, no_restore_optimizer, steps, epochs, limit)
+        if steps is not None:
+            changes["epochs"] = "0"  # those of a preset
+        from train.parallel import check_spread
+        from train.ranks import Ranks
+        from train.resume import how_to_resume
+        from train.training import Training, build, open_settled, settle, train_run
+
+        ranks = Ranks(**vars(launch))
+        busy = f"another process is training the run {folder.path}: wait for it"
         if not resume and limit is None and ranks.is_first:
             refuse_existing(folder, overwrite)
         if limit is not None:
@@ -101,6 +106,8 @@ def main(
         if there and ranks.is_first:  # before anything slow
             stack.enter_context(held(folder.path, busy))
         settings = settle(folder, method, config, changes, resume, force)
+        if ranks.world > 1:
+            check_spread(settings)
         settings = replace(settings, device=ranks.join(settings.ranks, settings.device))
         with ranks.one_before_the_others():
             settings, data = open_settled(settings, layout, resume)
@@ -114,8 +121,8 @@ def main(
             _refuse_own(settings.init_from, folder.path)
             begun = stack.enter_context(claimed(folder, overwrite))
             write_atomic(folder.config, to_toml(settings))
-        stack.enter_context(telling_how_to_go_on(ranks, lambda: how_to_resume(settings, folder)))
-        train_run(Training(settings, folder, data, layout, ranks), built, how, begun, limit)
+        with telling_how_to_go_on(ranks, lambda: how_to_resume(settings, folder, ranks.world)):
+            train_run(Training(settings, folder, data, layout, ranks), built, how, begun, limit)
 
 
 def _check_flags(
@@ -155,4 +162,5 @@ def _fields(positional: list[str], flags: Mapping[str, str]) -> tuple[str, dict[
 
 
 if __name__ == "__main__":
-    run(main, "python -m train.run", fields=_fields)
+    is_first = os.environ.get("RANK", "0") == "0"  # as torchrun sets it
+    run(main, "python -m train.run", fields=_fields, is_first=is_first)

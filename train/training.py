@@ -232,7 +232,8 @@ def _leave(training: Training, session: Session) -> None:
     if shortages := list(filter(None, training.ranks.each(session.shortage))):
         why = f"stopped: {shortages[0]}; free some memory, or allow more with --memory_limit="
     if training.ranks.is_first:
-        print(f"{why}: {how_to_resume(training.settings, training.folder)}", file=sys.stderr)
+        advice = how_to_resume(training.settings, training.folder, training.ranks.world)
+        print(f"{why}: {advice}", file=sys.stderr)
     raise SystemExit(session.early_exit)
 
 

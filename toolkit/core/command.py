@@ -35,6 +35,7 @@ def run(
     name: str,
     argv: Sequence[str] | None = None,
     fields: Fields | None = None,
+    is_first: bool = True,
 ) -> None:
     """Runs `command` with the program's arguments and leaves with its exit code.
 
@@ -46,10 +47,12 @@ def run(
         fields: for a command, not a sub-command, that takes further flags, also dotted ones: called
             with the positional arguments and the flags, it returns a title and the names with their
             help.
+        is_first: of several processes that are given the same arguments, the first one says what is
+            wrong with them.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     try:
-        _dispatch(command, name, args, fields)
+        _dispatch(command, name, args, fields, is_first)
         sys.stdout.flush()  # here, where a failure still has an answer
     except UserError as error:
         print(f"error: {one_line(error, 800)}", file=sys.stderr)
@@ -94,6 +97,7 @@ def _dispatch(
     name: str,
     args: list[str],
     fields: Fields | None,
+    is_first: bool = True,
 ) -> None:
     flags_help = {"--help", "-h"}
     if isinstance(command, Mapping):
@@ -113,15 +117,22 @@ def _dispatch(
         given = _split([arg for arg in args if arg not in flags_help], {})
         print(_help(command, name) + (_fields_help(fields(*given)) if fields else ""))
         return
-    _call(command, args, name, fields)
+    _call(command, args, name, fields, is_first)
 
 
-def _call(command: Command, args: list[str], name: str, fields: Fields | None) -> None:
+def _call(
+    command: Command, args: list[str], name: str, fields: Fields | None, is_first: bool
+) -> None:
     import fire
 
     hints = typing.get_type_hints(command)
-    texts = _bind(command, args, name, hints, fields)
-    values = {key: coerce(text, hints.get(key, Any), f"--{key}") for key, text in texts.items()}
+    try:
+        texts = _bind(command, args, name, hints, fields)
+        values = {key: coerce(text, hints.get(key, Any), f"--{key}") for key, text in texts.items()}
+    except UserError as error:
+        if is_first:
+            raise
+        raise SystemExit(error.exit_code) from None
 
     def entry(**arguments: str) -> None:
         command(**{key: values[key] for key in arguments})
