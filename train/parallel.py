@@ -90,13 +90,18 @@ class Pieces(Alone):
     def __init__(self, module: nn.Module, ranks: Ranks, device: str):
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
+        from torch.distributed.tensor import DTensor
 
         super().__init__(ranks)
         mesh = init_device_mesh(torch.device(device).type, (ranks.world,))
         for unit in units(module):
             fully_shard(unit, mesh=mesh)
+        # what a module has under two names, one of them in a block
+        of_units = {p for p in module.parameters() if isinstance(p, DTensor)}
         # not kept whole behind a look at pictures, for a step would not change what is kept
-        self._root: Any = fully_shard(_Root(module), mesh=mesh, reshard_after_forward=True)
+        self._root: Any = fully_shard(
+            _Root(module), mesh=mesh, reshard_after_forward=True, ignored_params=of_units
+        )
         module.to(device)  # what no unit took: buffers
 
     def train(self, work: Callable[[], Found]) -> Found:
