@@ -1,6 +1,6 @@
 """One run on 1, 2 and 4 ranks: the same losses? And how fast are two ranks beside two runs?
 
-    python -m bench.ranks [--steps=300] [--rounds=5] [--folder=/tmp/tessera-bench]
+    python -m bench.ranks [--what=curves|speed] [--steps=300] [--rounds=7]
 
 Curves: `style_adapter` in its smoke preset on the hardest stream there is (triplets and Fill50K
 3:1, an SQL subset, a target that does not decode), on gloo ranks with one thread each: 1, 2 and 4
@@ -34,21 +34,24 @@ WARM_UP, TIMED, BATCH = 10, 60, 16
 
 
 def main(
-    steps: int = 300, rounds: int = 5, folder: str = "/tmp/tessera-bench", keep: bool = True
-) -> None:
-    """Measures, and keeps bench/results/ranks.json and ranks.svg."""
+    what: str = "curves", steps: int = 300, rounds: int = 7, folder: str = "/tmp/tessera-bench",
+    keep: bool = True,
+) -> None:  # fmt: skip
+    """Measures, and keeps bench/results/ranks.json and ranks.svg, or ranks-speed.json."""
     root = Path(folder) / "ranks"
     data = sample_data(Path(folder) / "order-pixels", "pixels")
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
+    about = {**machine(), "method": "style_adapter, smoke", "where": WHERE, "batch": BATCH}
+    if what == "speed":
+        write_results("ranks-speed" if keep else "", about, [speed(root, data, rounds)])
+        return
     curves = {name: curve(root, data, name, steps) for name in CURVES}
     first = curves[next(iter(CURVES))]
     rows: list[dict[str, Any]] = [
         {"name": name, "steps": len(found), **differences(found, first)}
         for name, found in curves.items()
     ]
-    rows.append(speed(root, data, rounds))
-    about = {**machine(), "method": "style_adapter, smoke", "where": WHERE, "batch": BATCH}
     write_results("ranks" if keep else "", about, rows)
     if keep:
         svg = chart({name: [x["loss"] for x in found] for name, found in curves.items()})

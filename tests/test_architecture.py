@@ -138,6 +138,7 @@ def test_parts_import_torch_and_scipy_only() -> None:
         "scipy",
         "typing",
         "collections",
+        "contextlib",
         "itertools",
         "math",
         "dataclasses",

@@ -97,7 +97,7 @@ class Pieces(Alone):
         for unit in units(module):
             fully_shard(unit, mesh=mesh)
         # what a module has under two names, one of them in a block
-        of_units = {p for p in module.parameters() if isinstance(p, DTensor)}
+        of_units: set[nn.Parameter] = {p for p in module.parameters() if isinstance(p, DTensor)}
         # not kept whole behind a look at pictures, for a step would not change what is kept
         self._root: Any = fully_shard(
             _Root(module), mesh=mesh, reshard_after_forward=True, ignored_params=of_units
@@ -159,9 +159,9 @@ def spread(method: Method, settings: RunConfig, ranks: Ranks) -> Alone:
     return Pieces(method.module(), ranks, settings.device)
 
 
-def check_spread(settings: RunConfig) -> None:
+def check_spread(settings: RunConfig, ranks: Ranks) -> None:
     """Raises UserError for settings that several ranks do not go with."""
-    if settings.ranks.parallel != "fsdp":
+    if ranks.world == 1 or settings.ranks.parallel != "fsdp":
         return
     if settings.compile:
         raise UserError("--compile does not go with --parallel=fsdp: leave one of them away")

@@ -3,6 +3,7 @@
     python -m train.run                                  style_adapter, smoke preset, sample data
     python -m train.run style_adapter --where="style='Cubism'" --optim.lr=5e-4 --name=cubism
     python -m train.run --name=cubism --resume
+    python -m train.run style_adapter --config=3090 --device=cuda --plan --vram=24GB
 
     torchrun --nproc_per_node=4 -m train.run style_adapter --config=3090
 
@@ -13,13 +14,15 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from toolkit.core.command import run
 from toolkit.core.config import describe, to_toml
 from toolkit.core.errors import UserError
 from toolkit.core.files import held, make_folder, write_atomic
+from toolkit.store.layout import Layout
 from toolkit.store.mirror import open_layout
 
 
@@ -39,6 +42,8 @@ def main(
     no_restore_optimizer: bool = False,
     overwrite: bool = False,
     limit: int | None = None,
+    plan: bool = False,
+    vram: str | None = None,
     name: str | None = None,
     runs: Path = Path("runs"),
     shards: Path = Path("shards"),
@@ -65,22 +70,23 @@ def main(
         no_restore_optimizer: with --resume, begin with an optimiser without memory.
         overwrite: delete an existing run of this name first.
         limit: do only so many steps, keep nothing, and say what the whole run will take.
+        plan: only tell the memory that the run will take, from its configuration: no data are read,
+            and no weights.
+        vram: with --plan, memory of the card, as 24GB, or of the host for a run on the CPU: what
+            has to be added for it to fit.
         name: the run's name; METHOD-PRESET otherwise.
         runs: folder of all runs.
         shards: folder or URL of the tars.
         manifests: folder or URL of the manifests.
     """
-    from train.launch import launched, telling_how_to_go_on
+    from train.launch import launched
     from train.methods import check_method
-    from train.runs import RunFolder, alone, check_run_name, claimed, refuse_existing
+    from train.runs import RunFolder, check_run_name
     from train.settings import SHORT, Resume
 
-    with contextlib.ExitStack() as stack:
-        launch = stack.enter_context(launched())
+    with launched() as launch:
         check_method(method)
-        layout = open_layout(shards, manifests)
-        run_name = check_run_name(name or f"{method}-{Path(config).stem}")
-        folder = RunFolder(runs / run_name)
+        folder = RunFolder(runs / check_run_name(name or f"{method}-{Path(config).stem}"))
         changes = dict(overrides)
         named = {
             "where": where, "mix": mix, "steps": steps, "epochs": epochs, "seed": seed,
@@ -90,39 +96,84 @@ def main(
         _check_flags(resume, overwrite, force, no_restore_optimizer, steps, epochs, limit)
         if steps is not None:
             changes["epochs"] = "0"  # those of a preset
-        from train.parallel import check_spread
-        from train.ranks import Ranks
-        from train.resume import how_to_resume
-        from train.training import Training, build, open_settled, settle, train_run
+        how = Resume(force, not no_restore_optimizer) if resume else None
+        asked = _Asked(method, config, changes, how, overwrite, limit)
+        if plan or vram:
+            _plan(asked, folder, vram)
+        else:
+            _train(asked, folder, open_layout(shards, manifests), launch)
 
-        ranks = Ranks(**vars(launch))
-        busy = f"another process is training the run {folder.path}: wait for it"
-        if not resume and limit is None and ranks.is_first:
-            refuse_existing(folder, overwrite)
-        if limit is not None:
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the flags ask for. changes: to the configuration; how: it resumes."""
+
+    method: str
+    config: str
+    changes: dict[str, str]
+    how: Any
+    overwrite: bool
+    limit: int | None
+
+    def settings(self, folder: Any) -> Any:
+        """The configuration, but for what the data decide. Raises UserError."""
+        from train.training import settle
+
+        force = self.how is not None and self.how.force
+        return settle(folder, self.method, self.config, self.changes, self.how is not None, force)
+
+
+def _train(asked: _Asked, folder: Any, layout: Layout, launch: Any) -> None:
+    """Holds the run's folder, opens data and method, and trains."""
+    from train.launch import telling_how_to_go_on
+    from train.parallel import check_spread
+    from train.ranks import Ranks
+    from train.resume import how_to_resume
+    from train.runs import RunFolder, alone, claimed, refuse_existing
+    from train.training import Training, build, open_settled, train_run
+
+    ranks, is_new = Ranks(**vars(launch)), asked.how is None
+    busy = f"another process is training the run {folder.path}: wait for it"
+    with contextlib.ExitStack() as stack:
+        if is_new and asked.limit is None and ranks.is_first:
+            refuse_existing(folder, asked.overwrite)
+        if asked.limit is not None:
             rehearsed = stack.enter_context(tempfile.TemporaryDirectory(prefix="tessera-"))
-            folder = RunFolder(Path(rehearsed) / run_name)
+            folder = RunFolder(Path(rehearsed) / folder.path.name)
         there = folder.path.is_dir()
         if there and ranks.is_first:  # before anything slow
             stack.enter_context(held(folder.path, busy))
-        settings = settle(folder, method, config, changes, resume, force)
-        if ranks.world > 1:
-            check_spread(settings)
+        settings = asked.settings(folder)
+        check_spread(settings, ranks)
         settings = replace(settings, device=ranks.join(settings.ranks, settings.device))
         with ranks.one_before_the_others():
-            settings, data = open_settled(settings, layout, resume)
+            settings, data = open_settled(settings, layout, not is_new)
         stack.enter_context(alone(settings))
         built = build(settings, ranks)
         if not there and ranks.is_first:
             stack.enter_context(held(make_folder(folder.path), busy))
-        how = Resume(force, not no_restore_optimizer) if resume else None
         begun = None
-        if not resume and ranks.is_first:
+        if is_new and ranks.is_first:
             _refuse_own(settings.init_from, folder.path)
-            begun = stack.enter_context(claimed(folder, overwrite))
+            begun = stack.enter_context(claimed(folder, asked.overwrite))
             write_atomic(folder.config, to_toml(settings))
+        training = Training(settings, folder, data, layout, ranks)
         with telling_how_to_go_on(ranks, lambda: how_to_resume(settings, folder, ranks.world)):
-            train_run(Training(settings, folder, data, layout, ranks), built, how, begun, limit)
+            train_run(training, built, asked.how, begun, asked.limit)
+
+
+def _plan(asked: _Asked, folder: Any, vram: str | None) -> None:
+    from train.planning.forecast import forecast
+    from train.planning.proposal import bytes_in, describe, propose
+
+    memory = bytes_in(vram) if vram else 0
+    settings = asked.settings(folder)
+    if not memory:
+        print(*forecast(settings).lines(), sep="\n")
+        return
+    proposal = propose(settings, memory)
+    print(*proposal.found.lines(), sep="\n")
+    print(describe(proposal, memory, settings.memory_limit))
 
 
 def _check_flags(

@@ -36,7 +36,7 @@ class _Tower:
         self._model, self._outputs = model, outputs
         self._normalize = Normalize(processor, device, model.dtype)
         self.size, self.multiple = side_of(processor), model.config.patch_size
-        self.width = model.config.hidden_size
+        self.width, self.dim = model.config.hidden_size, model.config.projection_dim
         self.identity = {
             "encoder": "clip_image", "weights": weights_hash([model]), "precision": precision,
             **self._normalize.identity,

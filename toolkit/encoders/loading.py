@@ -6,7 +6,7 @@ Downloads are the hub library's own, so HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE 
 import hashlib
 import sys
 import warnings
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,9 @@ from huggingface_hub import is_offline_mode
 
 from toolkit.core.errors import UserError, one_line
 
+PLANNED = "planned"
+"""A file in a folder of configurations: models of it have shapes, and no weights (device meta). It
+holds the name of the device that they stand for."""
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -35,7 +38,9 @@ def load_model(
     build: Callable[..., Any], weights: str | None, default: Pretrained, **options: Any
 ) -> Any:
     """As `load`, of a model, every weight of which has to be there: the libraries would make up
-    those that are not."""
+    those that are not. Of a folder with `PLANNED` in it, a model without weights."""
+    if weights and (Path(weights) / PLANNED).is_file():
+        return _planned(build, Path(weights), options)
     model, info = load(build, weights, default, output_loading_info=True, **options)
     lacking = sorted(info["missing_keys"])
     if lacking:
@@ -97,6 +102,20 @@ def load(
         ) from None
 
 
+def _planned(build: Any, folder: Path, options: Mapping[str, Any]) -> Any:
+    """The model of a configuration on the device `meta`. build: the class's `from_pretrained`."""
+    kind = build.__self__
+    with quiet(), torch.device("meta"):
+        if hasattr(kind, "load_config"):  # diffusers
+            model = kind.from_config(kind.load_config(folder))
+        else:
+            model = kind._from_config(kind.config_class.from_pretrained(folder))
+    dtype = options.get("dtype", options.get("torch_dtype"))
+    if (folder / PLANNED).read_text("utf-8") == "cpu":
+        model.planned_dtype = dtype = torch.float32  # where auto is that
+    return model if dtype is None else torch.nn.Module.to(model, dtype)
+
+
 def beside(weights: str, part: str, other: str) -> str:
     """Where another part of a pipeline lies: `…/text_encoder` has `…/tokenizer` beside it. A flat
     folder or repository holds both."""
@@ -123,19 +142,23 @@ def dtype_of(precision: str, device: str) -> tuple[str, torch.dtype]:
 
 def ready(module: torch.nn.Module, device: str, dtype: torch.dtype) -> Any:
     """The module frozen, on the device, in the dtype."""
-    module = module.eval().requires_grad_(False).to(device)
+    dtype = getattr(module, "planned_dtype", dtype)
+    module = module.eval().requires_grad_(False)
+    module = module if next(module.parameters()).is_meta else module.to(device)
     is_right = next(module.parameters()).dtype == dtype
     return module if is_right else torch.nn.Module.to(module, dtype)
 
 
 def weights_hash(modules: Iterable[torch.nn.Module], without: Container[str] = ()) -> str:
     """sha256 of the parameters and buffers that are not named `without`: names, shapes, dtypes and
-    bytes."""
+    bytes. Of those that have no bytes, on the device `meta`, it is no hash."""
     digest = hashlib.sha256()
     for module in modules:
         for name, tensor in sorted(module.state_dict().items()):
             if name in without:
                 continue
+            if tensor.is_meta:
+                return PLANNED
             values = tensor.detach().cpu().contiguous()
             digest.update(f"{name} {list(values.shape)} {values.dtype}".encode())
             digest.update(values.reshape(-1).view(torch.uint8).numpy().data)

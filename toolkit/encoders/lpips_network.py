@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.core.errors import UserError
-from toolkit.encoders.loading import state_of
+from toolkit.encoders.loading import PLANNED, state_of
 
 
 def load_network(trunk: str, path: Path) -> Any:
-    """The package's network with the trunk of a torchvision state dict. Raises UserError."""
+    """The package's network with the trunk of a torchvision state dict, or, of a file `PLANNED`,
+    without weights. Raises UserError."""
     # The package prints its settings and calls torchvision in a way that has been deprecated.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import lpips
 
         network = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False)
+    if path.name == PLANNED:
+        return network.eval().requires_grad_(False).to("meta")
     state = state_of(path)
     missing = []
     for name, own in network.net.state_dict().items():

@@ -43,10 +43,11 @@ class NetConfig:
 class Config:
     """Settings of the method.
 
-    sidecar: of the latents. weights: of the encoder that made them, a folder or a hub id, for
-    pictures; its own default otherwise. labels: what a sample's label is, the style that its
-    manifest names (of the one called as its task where it names none) or the task that it comes
-    from. styles: labels, in the order of their numbers; all that the data have otherwise.
+    sidecar: of the latents. made_by: flags of the command that makes it, for a message where it is
+    missing and for a plan before it is there. weights: of the encoder that made them, a folder or a
+    hub id, for pictures; its own default otherwise. labels: what a sample's label is, the style
+    that its manifest names (of the one called as its task where it names none) or the task that it
+    comes from. styles: labels, in the order of their numbers; all that the data have otherwise.
     label_drop: share of samples that are trained without label, for guidance. coupling: of noise
     and data; independent pairs them as they come, ot_exact and ot_hungarian by optimal transport
     within the batch, c2ot within each style of it. time: how times are drawn. calibration: samples
@@ -58,6 +59,7 @@ class Config:
     net: NetConfig = field(default_factory=NetConfig)
     sidecar: str = "latents"
     weights: str = ""
+    made_by: str = "--encoder=autoencoder_kl --target_size=512"
     labels: Literal["style", "task"] = "style"
     styles: tuple[str, ...] = ()
     label_drop: float = 0.15
@@ -127,7 +129,7 @@ class Stylize:
 
 def needs(config: Config) -> Needs:
     """Latents; pictures only to translate them."""
-    features = [Feature("latent", "target", config.sidecar)]
+    features = [Feature("latent", "target", config.sidecar, command=config.made_by)]
     if config.noise_sidecar:
         features.append(Feature("noise", "target", config.noise_sidecar, command=INVERT))
     return Needs((), config.size, tuple(features), inputs=("target",))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from toolkit.core.errors import UserError
-from toolkit.encoders.loading import load, load_model
+from toolkit.encoders.loading import PLANNED, load, load_model
 from train.lora.sdxl_names import authors_name
 from train.methods.base import seeded
 from train.methods.pipelines import pretrained
@@ -68,7 +68,8 @@ def open_unet(pipeline: str) -> tuple[Any, bool]:
     from diffusers import UNet2DConditionModel
 
     place, default = f"{pipeline}/unet", pretrained(pipeline, SIZE)
-    is_random = Path(place).is_dir() and not any(Path(place).glob("*.safetensors"))
+    files = {path.suffix or path.name for path in Path(place).glob("*")}
+    is_random = bool(files) and not files & {".safetensors", PLANNED}
     if is_random:
         config = load(UNet2DConditionModel.load_config, place, default, flag="--backbone")
         with seeded(0):  # the teacher's are the same

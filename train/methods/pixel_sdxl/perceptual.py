@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from toolkit.core.errors import UserError
 from toolkit.encoders.lpips_network import load_network
+from train.parts.precision import in_full_precision
 
 _FILE = "vgg16-397923af.pth"
 _LEAST = 1e-20
@@ -29,7 +30,7 @@ class Perceptual:
 
     def __call__(self, found: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
         """float [N]. Both float [N,3,H,W]; what exceeds [-1,1] is cut off."""
-        with torch.autocast(found.device.type, enabled=False):
+        with in_full_precision(found.device):
             halves = [self._half(values) for values in (found, pictures)]
             layers = [self._network.net(self._network.scaling_layer(half)) for half in halves]
             total = torch.zeros(len(found), device=found.device)

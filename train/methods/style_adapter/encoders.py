@@ -50,11 +50,9 @@ class Encoders:
 
     def facts(self) -> tuple[tuple[int, int], dict[str, Any]]:
         """Widths of CLIP's embedding and of its patches, and who they are, by name."""
-        size = self._clip.size
-        found = self._clip.encode(torch.zeros(1, 3, size, size, dtype=torch.uint8))
         names = {"latent": self.autoencoder, "text": self._text, "style": self._clip}
         identities = {name: dict(encoder.identity) for name, encoder in names.items()}
-        return (found["embedding"].shape[-1], found["tokens"].shape[-1]), identities
+        return (self._clip.dim, self._clip.width), identities
 
     def latents(self, pictures: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """Scaled latents [N,C,h,w] of pictures, float [N,3,S,S] in [-1,1]. noise: for a draw from
