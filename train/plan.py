@@ -6,6 +6,7 @@
 `python -m train.run METHOD --config=… --plan` says more of one configuration.
 """
 
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,8 +47,8 @@ def plan(
             except UserError as error:
                 unknown.append(f"{name}, {path.stem}: {error}")
     show([*_COLUMNS, *([f"for {vram}"] if vram else [])], rows, format)
-    if format == "table" and unknown:
-        print("\nnot planned:", *unknown, sep="\n")
+    for line in unknown:
+        print(f"not planned: {line}", file=sys.stderr)
 
 
 def _row(method: str, preset: str, memory: int, device: str | None) -> list[Any]:
@@ -62,7 +63,7 @@ def _row(method: str, preset: str, memory: int, device: str | None) -> list[Any]
     row: list[Any] = [method, preset, found.device, settings.data.batch_size]
     row += ["–" if count is None else round(count / 1e9, 2) for count in counts]
     if memory:
-        proposal = propose(settings, memory)
+        proposal = propose(settings, memory, found)
         row.append(" ".join(proposal.flags) or "fits" if proposal.fits else "does not fit")
     return row
 

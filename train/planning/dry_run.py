@@ -115,7 +115,8 @@ def _step(
     for parameter in parameters:
         parameter.grad = None
     count = min(max(config.gradient_accumulation_steps, 1), len(batch))
-    edges = [len(batch) * number // count for number in range(count + 1)]
+    largest = -(-len(batch) // count)
+    edges = [0, largest, 2 * largest] if count > 1 else [0, largest]  # later parts are no different
     method.module().train()
     for start, stop in pairwise(edges):
         part = _moved(batch.part(start, stop))

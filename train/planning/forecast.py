@@ -52,9 +52,9 @@ class Forecast:
 
 def forecast(settings: RunConfig) -> Forecast:
     """The forecast of a configuration. Raises UserError for a model whose sizes are not known."""
-    base = anonymous_bytes()  # of the program and its libraries
     with planned(settings) as (config, facts):
         peaks = dry_run(config, facts)
+    base = anonymous_bytes()  # of the program and its libraries, which are all loaded by now
     device = torch.device(settings.device).type
     unknown = [*_UNKNOWN, *peaks.unknown]
     if device == "cuda":

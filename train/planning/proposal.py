@@ -27,14 +27,16 @@ def bytes_in(text: str) -> int:
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
 
 
-def propose(settings: RunConfig, memory: int) -> Proposal:
+def propose(settings: RunConfig, memory: int, plain: Forecast | None = None) -> Proposal:
     """Settings by which a run keeps within the share of a memory that it is allowed.
+
+    plain: the forecast without any.
 
     Activations are computed twice before batches are parted; then looks show less. Each of them
     leaves the trained weights what they are, but for the order of sums.
     """
     limit = int(memory * settings.memory_limit)
-    found, flags = forecast(settings), dict[str, object]()
+    found, flags = plain or forecast(settings), dict[str, object]()
 
     def tries(changed: RunConfig, **named: object) -> bool:
         nonlocal settings, found
