@@ -15,7 +15,6 @@ import os
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import fire
@@ -31,9 +30,9 @@ ALL = ("style_adapter/smoke", "style_adapter/tiny", "style_adapter/3090", "style
 SPARE = 1 << 31  # bytes of the machine for all else
 
 
-def main(presets: tuple[str, ...] = ALL, device: str = "cpu", keep: bool = True) -> None:
+def main(presets: str = ",".join(ALL), device: str = "cpu", keep: bool = True) -> None:
     """Measures and keeps bench/results/plan.json, or plan-cuda.json."""
-    names = (presets,) if isinstance(presets, str) else presets
+    names = presets.split(",") if isinstance(presets, str) else presets  # fire makes tuples
     rows = []
     for name in names:
         row = in_process("bench.plan", "predict", name, device)
@@ -156,7 +155,6 @@ def _live() -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] in (["predict"], ["measure"]):
-        Path.cwd()
         (predict if sys.argv[1] == "predict" else measure)(*sys.argv[2:4])
     else:
         fire.Fire(main)

@@ -22,6 +22,7 @@ LAYERS = {
     "toolkit.measures": ("toolkit.core",),
     "toolkit.store": ("toolkit.core",),
     "toolkit.painting": ("toolkit.core",),
+    "toolkit.cluster": ("toolkit.core",),
     "toolkit.wikiart": ("toolkit.core", "toolkit.store"),
     "toolkit.teachers": (
         "toolkit.core",

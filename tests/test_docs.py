@@ -8,12 +8,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from bench.s3 import s3_server
+from tests.ray_nodes import two_nodes
 from toolkit.store.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,6 +65,12 @@ def workplace(sample_data: Layout, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    with two_nodes() as address:
+        yield address
+
+
 def test_readme_has_the_commands_of_the_contract() -> None:
     assert len(COMMANDS) > 10
     modules = "toolkit.pack toolkit.query toolkit.inspect toolkit.verify toolkit.plan toolkit.pairs"
@@ -84,8 +91,13 @@ DATA_COMMANDS = [c for c in COMMANDS if c.startswith("python -m toolkit.") and "
 
 
 @pytest.mark.parametrize("line", DATA_COMMANDS)
-def test_data_commands_of_the_readme_run(line: str, workplace: Path) -> None:
-    if "s3://" in line:  # what was packed, in a real S3 API server
+def test_data_commands_of_the_readme_run(
+    line: str, workplace: Path, request: pytest.FixtureRequest
+) -> None:
+    if "--engine=ray" in line:
+        address = request.getfixturevalue("cluster")
+        done = run(line, workplace, {"RAY_ADDRESS": address, "PYTHONPATH": str(ROOT)})
+    elif "s3://" in line:  # what was packed, in a real S3 API server
         with s3_server(workplace) as proxy:
             own = {"TESSERA_CACHE": str(workplace / "cache")}
             done = run(line, workplace, {**proxy.environment, **own})

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
+from toolkit.cluster.ranks import spread_over
 from toolkit.core.checks import at_least
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
@@ -39,6 +40,8 @@ def main(
     threads: int = 0,
     overwrite: bool = False,
     limit: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    jobs: int | None = None,
     memory_limit: float = LIMIT,
     import_folder: Path | None = None,
     export_folder: Path | None = None,
@@ -71,6 +74,8 @@ def main(
         threads: of torch on a CPU; all cores otherwise.
         overwrite: whether to replace a sidecar of that name that was made in another way.
         limit: encode only so many samples and keep nothing, to see what all would take.
+        engine: this process, or several of a Ray cluster whose machines see the same folders.
+        jobs: with --engine=ray, how many; one on each GPU, or on every second core, otherwise.
         memory_limit: share of the machine's or the control group's memory above which less is done
             at once, and in the end nothing more; 1 for never.
         import_folder: takes latents from this folder of .pt files, one a picture, instead.
@@ -79,6 +84,8 @@ def main(
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
+    if spread_over(engine, jobs, limit, "toolkit.encode", main, locals()):
+        return
     at_least(1, batch_size=batch_size, workers=workers, limit=1 if limit is None else limit)
     at_least(0, target_size=target_size, threads=threads)
     layout = local_layout(shards, manifests)
@@ -87,9 +94,9 @@ def main(
     condition = catalog.condition(where)
     shards_of(catalog, condition)  # refused before the weights are read
     if import_folder or export_folder:
-        given = {"encoder": encoder, "weights": weights, "outputs": outputs, "limit": limit,
+        besides = {"encoder": encoder, "weights": weights, "outputs": outputs, "limit": limit,
                  "target_size": target_size, "flip": flip, "views": views}  # fmt: skip
-        if odd := [f"--{name}" for name, value in given.items() if value]:
+        if odd := [f"--{name}" for name, value in besides.items() if value]:
             raise UserError(
                 f"{', '.join(odd)}: go with encoding, not with --import_folder or --export_folder"
             )

@@ -18,6 +18,7 @@ from toolkit.core.errors import UserError
 from toolkit.packing.dataset import pack
 from toolkit.packing.foreign import index_in_place
 from toolkit.packing.project import find_parts
+from toolkit.packing.workers import Pool, workers
 from toolkit.packing.write import PackResult
 from toolkit.sources import open_source, source_kinds, source_options
 from toolkit.sources.webdataset import WebDataset
@@ -38,6 +39,7 @@ def main(
     manifests: Path = Path("manifests"),
     samples_per_shard: int | None = None,
     jobs: int | None = None,
+    engine: Literal["local", "ray"] = "local",
     limit: int | None = None,
     check: Literal["full", "headers"] = "full",
     reencode: str | None = None,
@@ -60,6 +62,8 @@ def main(
         manifests: folder for the manifests.
         samples_per_shard: inputs in one tar; 1000, and 64 for the sample data.
         jobs: processes; as many as there are cores otherwise.
+        engine: local processes, or those of a Ray cluster whose machines see the same folders; the
+            bytes are the same.
         limit: pack only so many inputs, as NAME-rehearsal.
         check: full decodes every picture; headers only reads their headers and leaves phash empty.
         reencode: SIZE or SIZE:QUALITY: shrink each picture's shorter side to SIZE pixels and store
@@ -70,8 +74,8 @@ def main(
         raw: also write the sample data as loose files below this folder.
     """
     layout, start = local_layout(shards, manifests), time.monotonic()
-    jobs = (os.cpu_count() or 1) if jobs is None else jobs
-    how = _How(jobs, samples_per_shard, limit, parse_policy(check, reencode), overwrite)
+    policy, (jobs, pool) = parse_policy(check, reencode), _crew(engine, jobs)
+    how = _How(jobs, samples_per_shard, limit, policy, overwrite, pool)
     try:
         results = _results(source, src, name, root, raw, options, layout, how)
     except KeyboardInterrupt:
@@ -110,7 +114,8 @@ def _results(
             )
         if name is not None or how.limit is not None or how.policy != Policy() or how.overwrite:
             raise UserError("--name, --limit, --check, --reencode, --overwrite go with a SOURCE")
-        return pack_sample(layout, how.jobs, how.samples_per_shard or SAMPLE_SAMPLES_PER_SHARD)
+        size = how.samples_per_shard or SAMPLE_SAMPLES_PER_SHARD
+        return pack_sample(layout, how.jobs, size, how.pool)
     if raw is not None:
         raise UserError("--raw goes with the sample data: leave SOURCE away")
     dataset = name or (_name_of(src) if src else source)
@@ -127,6 +132,17 @@ class _How:
     limit: int | None
     policy: Policy
     overwrite: bool
+    pool: Pool
+
+
+def _crew(engine: str, jobs: int | None) -> tuple[int, Pool]:
+    """How many shards are made at once, and by whom. Raises UserError without a cluster."""
+    if engine == "local":
+        return (os.cpu_count() or 1) if jobs is None else jobs, workers
+    from toolkit.cluster.connection import connect, cores
+    from toolkit.cluster.pool import on_ray
+
+    return jobs or cores(connect()), on_ray
 
 
 def _pack_one(
@@ -139,11 +155,15 @@ def _pack_one(
     if isinstance(opened, WebDataset) and not opened.repack:
         if how.limit is not None or how.samples_per_shard is not None:
             raise UserError("--limit and --samples_per_shard go with --repack: tars stay whole")
-        return index_in_place(opened, dataset, layout, how.jobs, how.policy, how.overwrite)
+        return index_in_place(
+            opened, dataset, layout, how.jobs, how.policy, how.overwrite, how.pool
+        )
     if how.limit is not None:
         dataset += REHEARSAL  # so that it touches nothing that is there
     size = SAMPLES_PER_SHARD if how.samples_per_shard is None else how.samples_per_shard
-    return pack(opened, dataset, layout, size, how.jobs, how.limit, how.policy, how.overwrite)
+    return pack(
+        opened, dataset, layout, size, how.jobs, how.limit, how.policy, how.overwrite, how.pool
+    )
 
 
 def _name_of(src: Path) -> str:
@@ -153,11 +173,16 @@ def _name_of(src: Path) -> str:
     return re.sub(r"[^a-z0-9_-]+", "_", name).strip("_-")[:64] or "data"
 
 
-def pack_sample(layout: Layout, jobs: int, samples_per_shard: int) -> list[PackResult]:
+def pack_sample(
+    layout: Layout, jobs: int, samples_per_shard: int, pool: Pool = workers
+) -> list[PackResult]:
     """Makes and packs the four sample datasets; `teacher` reads the first two from their shards."""
     from toolkit.sources.sample import PARTS, Sample
 
-    return [pack(Sample(part, layout), part, layout, samples_per_shard, jobs) for part in PARTS]
+    return [
+        pack(Sample(part, layout), part, layout, samples_per_shard, jobs, pool=pool)
+        for part in PARTS
+    ]
 
 
 def _print_table(results: list[PackResult]) -> None:

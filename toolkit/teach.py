@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from toolkit.cluster.ranks import spread_over
 from toolkit.core.checks import at_least
 from toolkit.core.command import run
 from toolkit.core.config import describe, nest
@@ -39,6 +40,8 @@ def main(
     keep_refused: Path | None = None,
     clip: str | None = None,
     limit: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    jobs: int | None = None,
     device: str = "auto",
     overwrite: bool = False,
     shards: Path = Path("shards"),
@@ -67,11 +70,16 @@ def main(
         clip: folder or hub id of CLIP, for content consistency; not measured otherwise.
         limit: a rehearsal: makes so many targets, packs nothing, and tells what all would take;
             what it made is kept for the run.
+        engine: this process, or several of a Ray cluster whose machines see the same folders.
+        jobs: with --engine=ray, how many; one on each GPU, or on every second core, otherwise.
         device: cpu, cuda, cuda:1; a GPU where there is one otherwise.
         overwrite: replace a dataset of that name that was made in another way.
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
+    given = {**{k: v for k, v in locals().items() if k != "options"}, **options}
+    if spread_over(engine, jobs, limit, "toolkit.teach", main, given):
+        return
     at_least(1, samples_per_shard=samples_per_shard, max_attempts=max_attempts)
     at_least(1, batch_size=batch_size)
     at_least(1, limit=1 if limit is None else limit)

@@ -10,6 +10,7 @@ from toolkit.core.errors import UserError
 from toolkit.core.records import Source
 from toolkit.packing.plan import Input, plan
 from toolkit.packing.shard import fingerprint, make_shard
+from toolkit.packing.workers import Pool, workers
 from toolkit.packing.write import PackResult, Task, write_dataset
 from toolkit.store.ingest import Policy
 from toolkit.store.keys import check_dataset_name
@@ -25,6 +26,7 @@ def pack(
     limit: int | None = None,
     policy: Policy = Policy(),  # noqa: B008 - frozen
     overwrite: bool = False,
+    pool: Pool = workers,
 ) -> PackResult:
     """Packs every input of `source` and writes the dataset's card.
 
@@ -40,6 +42,7 @@ def pack(
         limit: pack only the first inputs, at least 1, for a rehearsal.
         policy: how pictures are taken in.
         overwrite: replace other data of this name.
+        pool: opens what the shards are made by; any gives the same bytes.
 
     Raises:
         UserError: an unusable name, a folder that cannot be written, no input at all, or another
@@ -68,7 +71,9 @@ def pack(
 
     src = getattr(source, "src", None)
     origin = str(src.resolve()) if isinstance(src, Path) else ""
-    return write_dataset(layout, dataset, description, tasks(), jobs, notes, origin, overwrite)
+    return write_dataset(
+        layout, dataset, description, tasks(), jobs, notes, origin, overwrite, pool
+    )
 
 
 def _slices(inputs: Iterator[Input], size: int) -> Iterator[list[Input]]:

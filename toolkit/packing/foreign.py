@@ -21,6 +21,7 @@ from toolkit.core.spool import SeenKeys
 from toolkit.core.tree import stamp_of
 from toolkit.measures.hashes import perceptual_hash
 from toolkit.packing.shard import ShardSummary, columns_of, summary_of
+from toolkit.packing.workers import Pool, workers
 from toolkit.packing.write import PackResult, Task, write_dataset
 from toolkit.sources.webdataset import WebDataset, read_facts, read_part
 from toolkit.store.images import (
@@ -54,7 +55,7 @@ class ForeignTar:
 
 def index_in_place(
     source: WebDataset, dataset: str, layout: Layout, jobs: int = 1, policy: Policy = Policy(),  # noqa: B008 - frozen
-    overwrite: bool = False,
+    overwrite: bool = False, pool: Pool = workers,
 ) -> PackResult:  # fmt: skip
     """Writes a manifest for every tar of `source`, a link beside it, and the dataset's card.
 
@@ -67,6 +68,7 @@ def index_in_place(
         jobs: processes, at least 1.
         policy: how pictures are checked; a size to shrink them to is refused.
         overwrite: replace other data of this name.
+        pool: opens what looks at the tars.
 
     Raises:
         UserError: an unusable name, a folder that cannot be written, no tar that can be used, or
@@ -92,7 +94,9 @@ def index_in_place(
             yield Task(tar.index, tar.identity, (), make, link)
 
     origin = str(source.src.resolve())
-    return write_dataset(layout, dataset, description, tasks(), jobs, notes, origin, overwrite)
+    return write_dataset(
+        layout, dataset, description, tasks(), jobs, notes, origin, overwrite, pool
+    )
 
 
 def _refuse_own_tars(source: WebDataset, folder: Path) -> None:

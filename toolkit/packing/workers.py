@@ -4,11 +4,13 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing import forkserver
 
+Pool = Callable[[int], AbstractContextManager[Executor]]
+"""Opens workers for a number of jobs at once."""
 # what every worker needs: loaded once, while the inputs are listed, not once a worker
 _PRELOADED = ("toolkit.packing.shard", "PIL.Image", "imagehash", "scipy.fftpack")
 

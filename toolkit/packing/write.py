@@ -19,7 +19,7 @@ from toolkit.packing.resume import (
     remove_surplus,
 )
 from toolkit.packing.shard import ShardSummary
-from toolkit.packing.workers import workers
+from toolkit.packing.workers import Pool, workers
 from toolkit.store.layout import Layout
 
 
@@ -59,6 +59,7 @@ def write_dataset(
     notes: Counter[str],
     origin: str = "",
     overwrite: bool = False,
+    pool: Pool = workers,
 ) -> PackResult:
     """Makes the shards that are not there yet, removes those of an earlier pack that are no longer
     wanted, and writes the card.
@@ -72,6 +73,7 @@ def write_dataset(
         notes: what the source finds while `tasks` are walked.
         origin: where the raw data lies on this machine; empty where that says nothing.
         overwrite: replace other data of this name.
+        pool: opens what the shards are made by.
 
     Raises:
         UserError: other data under this name, a folder that cannot be written, or another process
@@ -88,7 +90,7 @@ def write_dataset(
     with held(layout.manifests / dataset, busy), without_temporary(folders):
         layout.card(dataset).unlink(missing_ok=True)  # written last: its absence says "unfinished"
         with Progress(None, f"pack {dataset}", "samples") as progress:
-            for summary, fresh in _make(tasks, dataset, layout, jobs):
+            for summary, fresh in _make(tasks, dataset, layout, jobs, pool):
                 summaries.append(summary)
                 num_reused += not fresh
                 progress.advance(summary.num_ok + summary.num_failed)
@@ -135,7 +137,7 @@ def _refuse_another_folder(
 
 
 def _make(
-    tasks: Iterator[Task], dataset: str, layout: Layout, jobs: int
+    tasks: Iterator[Task], dataset: str, layout: Layout, jobs: int, pool: Pool
 ) -> Iterator[tuple[ShardSummary, bool]]:
     """Yields (summary, freshly made) of every shard; at most 2·jobs tasks are in flight."""
     running: dict[Future[ShardSummary], Task] = {}
@@ -146,14 +148,14 @@ def _make(
             remember_inputs(layout, dataset, task.index, task.inputs)
             yield summary, True
 
-    with workers(jobs) as pool:
+    with pool(jobs) as crew:
         for task in tasks:
             task.prepare()
             done = finished_shard(layout, dataset, task.index, task.identity, task.inputs)
             if done is not None:
                 yield done, False
                 continue
-            running[pool.submit(task.make)] = task
+            running[crew.submit(task.make)] = task
             while len(running) >= 2 * jobs:
                 yield from finish(iter(wait(running, return_when=FIRST_COMPLETED).done))
         yield from finish(as_completed(list(running)))
