@@ -86,7 +86,7 @@ def measure(name: str, device: str) -> None:
     from train.accumulate import backward
     from train.methods.needs import DataFacts
     from train.numerics import enable_gradient_checkpointing, open_numerics, place
-    from train.optim import build_optimizer, with_rates
+    from train.optim import build_optimizer, regrouped, with_rates
     from train.planning.example import assumed, batch_of
     from train.runs import build_method, needs_of, settled
 
@@ -94,11 +94,11 @@ def measure(name: str, device: str) -> None:
         facts: DataFacts = assumed(given)
         settings = settled(given, facts)
         method, numerics = build_method(settings), open_numerics(settings)
-        with_rates(settings.optim, method.param_groups())
+        groups = with_rates(settings.optim, method.param_groups())
         if settings.optim.gradient_checkpointing:
             enable_gradient_checkpointing(method.module())
         place(method.module(), settings, numerics)
-        groups = with_rates(settings.optim, method.param_groups())
+        groups = regrouped(groups, method.param_groups())
         optimizer = build_optimizer(settings.optim, groups)
         count = settings.data.batch_size
         batch = batch_of(settings, facts, needs_of(settings).roles, count, "cpu")

@@ -31,6 +31,15 @@ def with_rates(config: OptimConfig, groups: list[dict[str, Any]]) -> list[dict[s
     return trained
 
 
+def regrouped(
+    trained: list[dict[str, Any]], groups: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Groups of `with_rates` with a method's parameters as they are now: spread over ranks, they
+    are others, and frozen ones are in no group any more."""
+    now = {group["name"]: group["params"] for group in groups}
+    return [group | {"params": now[group["name"]]} for group in trained]
+
+
 def build_optimizer(config: OptimConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     """AdamW over parameter groups. Raises UserError where adamw8bit has no bitsandbytes."""
     betas = (config.beta1, config.beta2)

@@ -35,7 +35,7 @@ from train.numerics import (
     open_numerics,
     place,
 )
-from train.optim import build_optimizer, rate_at, with_rates
+from train.optim import build_optimizer, rate_at, regrouped, with_rates
 from train.parallel import spread
 from train.prompts import has_prompts
 from train.ranks import Ranks
@@ -89,15 +89,24 @@ def open_settled(settings: RunConfig, layout: Layout, is_old: bool) -> tuple[Run
     return settled(settings, facts_of_data(data)), data
 
 
-def build(settings: RunConfig, ranks: Ranks) -> tuple[Method, Numerics]:
-    """The method, where it computes, and its number formats. Raises UserError where device or
-    settings do not do for it."""
+@dataclass(frozen=True)
+class Built:
+    """The method, where it computes, its number formats, and what is trained of it, at which
+    rates."""
+
+    method: Method
+    numerics: Numerics
+    groups: list[dict[str, Any]]
+
+
+def build(settings: RunConfig, ranks: Ranks) -> Built:
+    """Builds the method. Raises UserError where device or settings do not do for it."""
     usable_device(settings.device)
     if settings.wandb:
         check_wandb()
     method: Method = build_method(settings)
     numerics = open_numerics(settings)
-    with_rates(settings.optim, method.param_groups())  # freezes what is not to be trained
+    groups = with_rates(settings.optim, method.param_groups())
     if settings.optim.gradient_checkpointing:
         enable_gradient_checkpointing(method.module())
     in_pieces = ranks.world > 1 and settings.ranks.parallel == "fsdp"  # whole, it may not fit
@@ -108,12 +117,12 @@ def build(settings: RunConfig, ranks: Ranks) -> tuple[Method, Numerics]:
         f"{settings.method}: weights: {counts}; arithmetic in {numerics.precision} on "
         f"{settings.device}"
     )
-    return method, numerics
+    return Built(method, numerics, groups)
 
 
 def train_run(
     training: Training,
-    built: tuple[Method, Numerics],
+    built: Built,
     how: Resume | None,
     at_first_step: Callable[[], None] | None,
     limit: int | None,
@@ -121,7 +130,7 @@ def train_run(
     """Trains to the end, or to a signal. how: the run resumes; None for a new one; at_first_step:
     called when everything before has gone well."""
     settings, folder, ranks = training.settings, training.folder, training.ranks
-    method, numerics = built
+    method, numerics = built.method, built.numerics
     began = time.monotonic()
     own = weights_hash([method.module()], without=method.trainable_state())
     frozen = {"weights": own, **(method.asked() if isinstance(method, Asks) else {})}
@@ -135,7 +144,7 @@ def train_run(
             else:
                 start = restored(folder, settings, method, training.data, facts, how)
         parallel = spread(method, settings, ranks)
-        groups = with_rates(settings.optim, method.param_groups())  # spread, they may be others
+        groups = regrouped(built.groups, method.param_groups())
         parts = Parts(method, numerics, build_optimizer(settings.optim, groups), parallel)
         if start.is_blank:
             _calibrate(training, method, loader)

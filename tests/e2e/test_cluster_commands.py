@@ -87,6 +87,7 @@ def test_a_pack_whose_worker_is_killed_has_the_bytes_of_one_process(
     assert digests(many) == digests(alone)
 
 
+@pytest.mark.slow
 def test_latents_are_those_of_one_process_though_a_worker_was_killed(
     cluster: str, sample_data: Layout, tmp_path: Path, run_command
 ) -> None:
@@ -110,6 +111,7 @@ def test_latents_are_those_of_one_process_though_a_worker_was_killed(
     assert found
 
 
+@pytest.mark.slow
 def test_targets_are_those_of_one_process(
     cluster: str, sample_data: Layout, tmp_path: Path, run_command,
     digests: Callable[[Layout], dict[str, str]],
@@ -134,6 +136,7 @@ def test_targets_are_those_of_one_process(
     assert (many.manifests / "taught" / "dataset.json").exists()
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said_once(cluster: str, sample_data: Layout, tmp_path: Path) -> None:
     data = copied(sample_data, tmp_path)
     for module, words, expected in (

@@ -23,7 +23,7 @@ def test_the_memory_of_a_preset_is_told_without_data_or_weights(
     run_command: RunCommand, tmp_path: Path
 ) -> None:
     found = run_command(
-        "train.run", "style_adapter", "--config=h100", "--device=cuda", "--plan", "--vram=24GB",
+        "train.run", "dreambooth_lora", "--config=safe", "--plan", "--vram=24GB",
         cwd=tmp_path, env={"HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
@@ -31,15 +31,14 @@ def test_the_memory_of_a_preset_is_told_without_data_or_weights(
     assert lines[0] == "memory on cuda, in GB:"
     rows = {line[:30].strip(): float(line[30:]) for line in lines[1:10]}
     assert rows["the most of all"] == max(list(rows.values())[:-1])
-    assert rows["weights"] == pytest.approx(1.66, abs=0.05)  # 611 million in bf16, 110 trained
+    assert rows["weights"] == pytest.approx(1.76, abs=0.01)  # 866 million in bf16, 6.6 trained
     assert "not known before: " in lines[-2]
     assert "the driver's context" in lines[-2]
-    assert lines[-1].startswith(
-        "fits 24 GB, of which 85% are allowed (--memory_limit) with --gradient_checkpointing=true"
-    )
+    assert lines[-1].startswith("fits 24 GB, of which 85% are allowed (--memory_limit): ")
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_all_presets_of_a_method_stand_in_a_table(call: Call) -> None:
     done = call(plan, "ot_cfm", "--format=json")
     assert done.code == 0, done.err
@@ -73,6 +72,7 @@ def small_room() -> Iterator[Path]:
     group.rmdir()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_for_want_of_memory_fits_as_proposed(
     small_room: Path, sample_data: Layout, tmp_path: Path, run_command: RunCommand
 ) -> None:

@@ -3,7 +3,7 @@
 import difflib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,23 @@ class Catalog:
 
         try:
             return self.con.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            raise UserError(self._explained(error)) from None
+
+    def batches(self, sql: str, rows: int) -> Iterator[Any]:
+        """As `table`, of so many rows at a time, in their order; one without rows where there are
+        none."""
+        import duckdb
+        import pyarrow as pa
+
+        try:
+            reader = self.con.sql(sql).to_arrow_reader(rows)
+            is_empty = True
+            for batch in reader:
+                is_empty = False
+                yield pa.Table.from_batches([batch])
+            if is_empty:
+                yield reader.schema.empty_table()
         except duckdb.Error as error:
             raise UserError(self._explained(error)) from None
 

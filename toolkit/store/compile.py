@@ -6,20 +6,22 @@ everything else; a plain scan keeps them as they lie in the tars.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toolkit.core.files import atomic_path
 from toolkit.store.catalog import Catalog
+from toolkit.store.columns import growing
 from toolkit.store.images import PICTURE_EXTENSIONS
 
 ROLES = ("target", "content", "style")
 _FACTS = ("key", "split", "caption", "style", "artist", "weight", "width", "height")
 _PLACE = ("shard", "key", "offset", "size")
+_ROWS = 250_000  # samples at a time
 _EXTENSIONS = "|".join(PICTURE_EXTENSIONS)
 _PICTURES = f"list_filter(members, lambda m: regexp_matches(m.ext, '(^|\\.)({_EXTENSIONS})$'))"
 
@@ -29,14 +31,71 @@ def compile_table(
 ) -> None:
     """Writes the samples of `dataset` for which a checked condition holds, as an Arrow file.
 
+    They pass through memory some at a time; what they are linked to stays there.
+
     linked: the datasets that its samples are linked to.
 
     Raises UserError: bad SQL.
     """
-    main = catalog.table(_main_sql(catalog, dataset, condition))
-    others = _others(catalog, linked)
-    shards = pc.unique(pa.chunked_array(main["path"].chunks + others["path"].chunks, pa.string()))
-    main, others = (_numbered(rows, shards) for rows in (main, others))
+    shards = _Shards()
+    others = _numbered(_others(catalog, linked), shards)
+    dropped, lacking, protocols = 0, set[str](), set[str]()
+    with growing(path) as columns:
+        for main in catalog.batches(_main_sql(catalog, dataset, condition), _ROWS):
+            raw, lost = _joined_rows(_numbered(main, shards), others, dataset)
+            kept = raw.filter(pc.is_null(lost)) if lost.null_count < len(lost) else raw
+            dropped += raw.num_rows - kept.num_rows
+            lacking |= {name for name in pc.unique(lost).to_pylist() if name is not None}
+            protocols |= {p for p in pc.unique(main["protocol"]).to_pylist() if p is not None}
+            columns.append(_flat(kept, shards))
+        facts = {
+            "shards": shards.used_names(),
+            "roles": [role for role in ROLES if shards.has_role[role]],
+            "dropped": dropped, "lacking": sorted(lacking), "protocols": sorted(protocols),
+        }  # fmt: skip
+        renumbered = {f"{role}_shard": shards.renumbered for role in ROLES}
+        columns.write(path, {"tessera": json.dumps(facts)}, renumbered)
+
+
+class _Shards:
+    """Numbers of shards: by path as they are met, and in the end without those that no kept sample
+    lies in. has_role: whether a kept sample has a picture of each role."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._is_used = np.zeros(0, bool)
+        self.has_role = dict.fromkeys(ROLES, False)
+
+    def numbers_of(self, paths: Any) -> pa.Array:
+        """int32, of texts that repeat; null where one is."""
+        coded = pc.dictionary_encode(paths)
+        coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+        known = coded.dictionary.to_pylist()
+        numbers = [self._numbers.setdefault(name, len(self._numbers)) for name in known]
+        return pa.array(numbers, pa.int32()).take(coded.indices)
+
+    def note(self, role: str, numbers: pa.Array) -> None:
+        """Marks the shards of a role as used."""
+        found = pc.unique(numbers.drop_null()).to_numpy()
+        if len(self._is_used) < len(self._numbers):
+            more = np.zeros(len(self._numbers) - len(self._is_used), bool)
+            self._is_used = np.concatenate([self._is_used, more])
+        self._is_used[found] = True
+        self.has_role[role] |= len(found) > 0
+
+    def used_names(self) -> list[str]:
+        """Paths of those in use, in the order of their new numbers."""
+        every = list(self._numbers)
+        return [every[number] for number in np.flatnonzero(self._is_used)]
+
+    def renumbered(self, numbers: pa.Array) -> pa.Array:
+        """New numbers for old ones; −1 stays."""
+        places = np.append(np.cumsum(self._is_used, dtype=np.int32) - 1, np.int32(-1))
+        return pa.array(places[numbers.to_numpy()])
+
+
+def _joined_rows(main: pa.Table, others: pa.Table, dataset: str) -> tuple[pa.Table, Any]:
+    """Samples with the places of all their pictures, and the dataset of what one lacks."""
     content, style = (_joined(main, others, role) for role in ("content", "style"))
     lost = _first(
         _where(pc.is_null(main["target_offset"]), pa.scalar(dataset)),
@@ -55,40 +114,25 @@ def compile_table(
         columns[f"target_{name}"] = target
         columns[f"content_{name}"] = _first(_where(has_source, source), content[name])
         columns[f"style_{name}"] = style[name]
-    raw = pa.table(columns)
-    kept = raw.filter(pc.is_null(lost)) if lost.null_count < len(lost) else raw
-    facts = {
-        "dropped": raw.num_rows - kept.num_rows,
-        "lacking": sorted(name for name in pc.unique(lost).to_pylist() if name is not None),
-        "protocols": sorted(p for p in pc.unique(main["protocol"]).to_pylist() if p is not None),
-    }
-    _write(kept, shards, facts, path)
+    return pa.table(columns), lost
 
 
-def _write(rows: pa.Table, shards: pa.Array, facts: Mapping[str, Any], path: Path) -> None:
-    numbers = {role: rows.column(f"{role}_shard") for role in ROLES}
-    used = pc.unique(pa.chunked_array([c for n in numbers.values() for c in n.chunks], pa.int32()))
-    used = used.drop_null()
+def _flat(rows: pa.Table, shards: _Shards) -> dict[str, Any]:
+    """The columns of the file; numbers without nulls, so that they can be read as they lie."""
     columns = {name: rows.column(name) for name in _FACTS}
     for role in ROLES:
-        # no nulls: the numbers can then be read from the mapped file as they stand
-        columns[f"{role}_shard"] = pc.index_in(numbers[role], value_set=used).fill_null(-1)
+        numbers = rows.column(f"{role}_shard").combine_chunks()
+        shards.note(role, numbers)
+        columns[f"{role}_shard"] = numbers.fill_null(-1)
         columns[f"{role}_key"] = rows.column(f"{role}_key")
         for field in ("offset", "size"):
             columns[f"{role}_{field}"] = rows.column(f"{role}_{field}").fill_null(0)
-    facts = {
-        "shards": shards.take(used).to_pylist(),
-        "roles": [role for role, n in numbers.items() if n.null_count < len(n)],
-        **facts,
-    }
-    table = pa.table(columns).replace_schema_metadata({"tessera": json.dumps(facts)})
-    with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
-        writer.write_table(table.combine_chunks())
+    return columns
 
 
-def _numbered(rows: pa.Table, shards: pa.Array) -> pa.Table:
+def _numbered(rows: pa.Table, shards: _Shards) -> pa.Table:
     """The rows with their shard's number in the place of its path."""
-    numbers = pc.index_in(rows["path"], value_set=shards)
+    numbers = shards.numbers_of(rows["path"])
     return rows.drop_columns(["path"]).append_column("shard", numbers)
 
 

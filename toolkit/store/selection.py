@@ -27,7 +27,7 @@ from toolkit.store.compile import compile_table
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import to_json
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from train.methods import stylize_defaults
 from train.methods.api import Method
 from train.methods.needs import DataFacts
 from train.numerics import Numerics, enable_gradient_checkpointing, place
-from train.optim import build_optimizer, with_rates
+from train.optim import build_optimizer, regrouped, with_rates
 from train.planning.example import batch_of
 from train.planning.ledger import Ledger
 from train.planning.stand_in import StandIn
@@ -54,7 +54,7 @@ def dry_run(settings: RunConfig, facts: DataFacts) -> Peaks:
     precision = _precision(settings, is_cuda)
     ledger, stand_in = Ledger(), StandIn(_DTYPES.get(precision), is_cuda)
     method: Method = build_method(settings)
-    with_rates(settings.optim, method.param_groups())
+    trained_groups = with_rates(settings.optim, method.param_groups())
     if settings.optim.gradient_checkpointing:
         enable_gradient_checkpointing(method.module())
     numerics = Numerics("cpu", precision, torch.amp.GradScaler("cpu", enabled=False))
@@ -65,7 +65,7 @@ def dry_run(settings: RunConfig, facts: DataFacts) -> Peaks:
             ledger.note(tensor)
         sizes = [(p.requires_grad, p.nbytes) for p in method.module().parameters()]
         weights, trained = sum(n for _, n in sizes), sum(n for is_trained, n in sizes if is_trained)
-        groups = with_rates(settings.optim, method.param_groups())
+        groups = regrouped(trained_groups, method.param_groups())
         is_small = settings.optim.optimizer == "adamw8bit"  # its kernels know no tensors like these
         plain = replace(settings.optim, optimizer="adamw")
         optimizer = None if is_small else build_optimizer(plain, groups)

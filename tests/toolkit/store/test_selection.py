@@ -309,3 +309,23 @@ def test_captions_and_weights_are_never_null(choose: Select) -> None:
     assert selection.table.column("caption").to_pylist() == [""] * 4
     assert selection.table.column("weight").null_count == 0
     assert json.loads(selection.table.schema.metadata[b"tessera"])["dropped"] == 0
+
+
+@pytest.mark.parametrize("dataset", ["targets", "circles", "photos"])
+def test_samples_that_pass_in_small_batches_are_compiled_to_the_same(
+    dataset: str, triplets: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts beyond what 32-bit offsets reach get others, and read as before."""
+    whole = select("main", dataset, "true", triplets, tmp_path / "whole")
+    monkeypatch.setattr("toolkit.store.compile._ROWS", 3)
+    parts = select("main", dataset, "true", triplets, tmp_path / "parts")
+    assert parts.table.equals(whole.table)
+    assert (parts.shards, parts.roles, parts.num_dropped) == (
+        whole.shards, whole.roles, whole.num_dropped,
+    )  # fmt: skip
+    assert all(parts.table.column(name).num_chunks == 1 for name in parts.table.column_names)
+    monkeypatch.setattr("toolkit.store.columns._MOST", 10)
+    large = select("main", dataset, "true", triplets, tmp_path / "large")
+    assert large.table.to_pylist() == whole.table.to_pylist()
+    assert str(large.table.schema.field("key").type) == "large_string"
+    assert list((tmp_path / "parts").iterdir()) == [parts.file]  # nothing else is left
