@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.core import command
+from toolkit.core.cards import slots_of
 from toolkit.core.errors import UserError
 from toolkit.core.files import make_folder, write_atomic
 from toolkit.core.show import show
@@ -27,6 +28,7 @@ def main(
     rehearse: int | None = None,
     dry_run: bool = False,
     overwrite: bool = False,
+    cards: tuple[str, ...] = (),
     pictures: int = 6,
     format: Literal["table", "json", "csv"] = "table",
     runs: Path = Path("runs"),
@@ -46,6 +48,8 @@ def main(
             training takes; of less than three the estimate is too high.
         dry_run: only print the commands.
         overwrite: train rows anew whose training flags are others than before.
+        cards: numbers of GPUs, comma-separated, each for one process at a time; cpu, once for each
+            process, on the CPU. One process at a time otherwise.
         pictures: how many pairs of content and style the page shows.
         format: of what is printed: table, json or csv.
         runs: folder of the runs; the results go to runs/NAME.
@@ -74,7 +78,12 @@ def main(
     refuse_others(jobs, overwrite)
     count = f"{len(plan.rows)} rows, {len(plan.seeds)} seeds: {len(jobs)} runs"
     print(count, file=sys.stderr, flush=True)
-    outcome = work(jobs, overwrite, lambda job: _summary(job, runs, layout) is not None)
+    slots = slots_of(cards) if cards else [{}]
+
+    def is_scored(job: Any) -> bool:
+        return _summary(job, runs, layout) is not None
+
+    outcome = work(jobs, overwrite, is_scored, slots)
     result = _result(plan, jobs, outcome, runs, layout)
     _write(result, matrix, layout, runs / plan.name, pictures)
     _print(result, format)

@@ -31,9 +31,7 @@ def with_rates(config: OptimConfig, groups: list[dict[str, Any]]) -> list[dict[s
     return trained
 
 
-def regrouped(
-    trained: list[dict[str, Any]], groups: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
+def regrouped(trained: list[dict[str, Any]], groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Groups of `with_rates` with a method's parameters as they are now: spread over ranks, they
     are others, and frozen ones are in no group any more."""
     now = {group["name"]: group["params"] for group in groups}

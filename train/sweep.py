@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.core import command
+from toolkit.core.cards import slots_of
 from toolkit.core.config import describe
 from toolkit.core.errors import UserError
 from toolkit.core.show import show
@@ -35,6 +36,7 @@ def sweep(
     where: str = "true",
     then: tuple[str, ...] = (),
     overwrite: bool = False,
+    retries: int = 1,
     dry_run: bool = False,
     format: Literal["table", "json", "csv"] = "table",
     runs: Path = Path("runs"),
@@ -44,8 +46,8 @@ def sweep(
 ) -> None:
     """Trains one run for each style of a dataset and makes its pictures.
 
-    Interrupted, the same command goes on where it stopped. A run that fails leaves the others going
-    on; the same command tries it again.
+    Interrupted, the same command goes on where it stopped. A run that fails is tried again, and
+    leaves the others going on. Every few seconds a line tells where each card is.
 
     Args:
         method: the method.
@@ -61,6 +63,7 @@ def sweep(
         where: SQL condition besides.
         then: commands that follow for each run, comma-separated, as eval.run,eval.report.
         overwrite: train runs anew whose flags are others than before.
+        retries: how often a run that fails is begun again, a training where it stopped.
         dry_run: only print the commands.
         format: of what is printed in the end: table, json or csv.
         runs: folder of the runs.
@@ -108,7 +111,7 @@ def sweep(
     def has_pictures(job: Job) -> bool:
         return RunFolder(job.run).dataset in layout.datasets()
 
-    outcome = work(jobs, overwrite, has_pictures, slots)
+    outcome = work(jobs, overwrite, has_pictures, slots, retries)
     rows = []
     for job in jobs:
         state = job.state()
@@ -139,15 +142,7 @@ def _slots(cards: tuple[str, ...]) -> tuple[list[dict[str, str]], str]:
         import torch
 
         cards = tuple(map(str, range(torch.cuda.device_count()))) or ("cpu",)
-    if all(card == "cpu" for card in cards):
-        return [{"CUDA_VISIBLE_DEVICES": ""} for _ in cards], "cpu"
-    if not all(card.isdigit() for card in cards):
-        raise UserError(
-            f"--cards={','.join(cards)}: takes numbers of GPUs, or cpu for each process"
-        )
-    if len(set(cards)) < len(cards):
-        raise UserError(f"--cards={','.join(cards)}: a card takes one process at a time")
-    return [{"CUDA_VISIBLE_DEVICES": card} for card in cards], "cuda"
+    return slots_of(cards), "cpu" if set(cards) == {"cpu"} else "cuda"
 
 
 def _values(layout: Layout, data: Any, by: str, where: str, only: tuple[str, ...]) -> list[str]:

@@ -24,6 +24,7 @@ from typing import Any
 
 from toolkit.core.errors import UserError
 from toolkit.core.files import held, make_folder, write_atomic
+from toolkit.core.job_progress import Running, telling
 
 TRAIN = "train"
 _STOPPED = (130, 143)
@@ -106,6 +107,8 @@ def work(
     overwrite: bool,
     is_whole: Callable[[Job], bool] = lambda _: True,
     slots: Sequence[Mapping[str, str]] = ({},),
+    retries: int = 0,
+    every_s: float = 15.0,
 ) -> dict[str, list[Job]]:
     """Does all that is not done yet; a job that fails does not keep the others from going on.
 
@@ -114,6 +117,8 @@ def work(
         overwrite: train what was trained with other flags anew.
         is_whole: whether what the last stage of a job that is done made is still there.
         slots: what the environment of the processes has besides; as many jobs run at once.
+        retries: how often a stage that fails is begun again, a training where it stopped.
+        every_s: seconds between two lines that tell where the running stages are.
 
     Returns:
         The jobs by what became of them: done, failed, elsewhere (another process has them).
@@ -121,9 +126,9 @@ def work(
     Raises:
         KeyboardInterrupt: stopped, after the running stages kept what they had.
     """
-    crew = _Crew(jobs, overwrite, is_whole)
+    crew = _Crew(jobs, overwrite, is_whole, retries)
     threads = [threading.Thread(target=crew.take, args=(dict(slot),)) for slot in slots]
-    with crew.heeding_signals():
+    with crew.heeding_signals(), telling(crew.running, crew.finished, every_s):
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -141,8 +146,11 @@ def work(
 class _Crew:
     """Threads that take jobs, one after the other, and the processes that they wait for."""
 
-    def __init__(self, jobs: Sequence[Job], overwrite: bool, is_whole: Callable[[Job], bool]):
+    def __init__(
+        self, jobs: Sequence[Job], overwrite: bool, is_whole: Callable[[Job], bool], retries: int
+    ):
         self._overwrite, self._is_whole, self._count = overwrite, is_whole, len(jobs)
+        self._retries, self._at_work = retries, dict[str, Running]()
         self._todo: queue.SimpleQueue[tuple[int, Job]] = queue.SimpleQueue()
         for numbered in enumerate(jobs, 1):
             self._todo.put(numbered)
@@ -151,6 +159,15 @@ class _Crew:
         self.outcome: dict[str, str] = {}
         self.is_stopped = False
         self.error: Exception | None = None
+
+    def running(self) -> list[Running]:
+        """The stages at work."""
+        with self._lock:
+            return list(self._at_work.values())
+
+    def finished(self) -> str:
+        """How many jobs have ended."""
+        return f"{len(self.outcome)} of {self._count} ended"
 
     @contextlib.contextmanager
     def heeding_signals(self) -> Iterator[None]:
@@ -199,16 +216,13 @@ class _Crew:
             is_current = job.is_current(state, stage)
             if is_current and (stage != stages[-1] or self._is_whole(job)):
                 continue
-            command = _command(job, stage, state, self._overwrite)
-            _begin(job, state, stage)
-            print(f"{label}: {stage} …", file=sys.stderr, flush=True)
             began = time.monotonic()
-            try:
-                code = self._run(command, job.log, handle, environment)
-            finally:
-                state.seconds[stage] = state.seconds.get(stage, 0.0) + time.monotonic() - began
-                state.running = ""
-                job.keep(state)
+            for again in range(self._retries + 1):
+                code = self._try(job, stage, state, label, handle, environment)
+                if not code or code in _STOPPED or self.is_stopped or again == self._retries:
+                    break
+                why = _last_line(job.log)
+                print(f"{label}: {stage}: {why}; again", file=sys.stderr, flush=True)
             if self.is_stopped or code in _STOPPED:
                 self.is_stopped = True
                 return None
@@ -224,6 +238,26 @@ class _Crew:
             took = f"{label}: {stage} done in {time.monotonic() - began:.0f} s"
             print(took, file=sys.stderr, flush=True)
         return True
+
+    def _try(
+        self, job: Job, stage: str, state: State, label: str, handle: int,
+        environment: dict[str, str],
+    ) -> int:  # fmt: skip
+        """The exit code of a stage, whose seconds are noted."""
+        command = _command(job, stage, state, self._overwrite)
+        _begin(job, state, stage)
+        print(f"{label}: {stage} …", file=sys.stderr, flush=True)
+        began = time.monotonic()
+        with self._lock:
+            self._at_work[job.label] = Running(job.label, job.run, stage, began)
+        try:
+            return self._run(command, job.log, handle, environment)
+        finally:
+            with self._lock:
+                self._at_work.pop(job.label, None)
+            state.seconds[stage] = state.seconds.get(stage, 0.0) + time.monotonic() - began
+            state.running = ""
+            job.keep(state)
 
     def _run(
         self, command: Sequence[str], log: Path, handle: int, environment: dict[str, str]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.core.errors import UserError
+from toolkit.core.job_progress import Running, describe
 from toolkit.core.run_jobs import Job, refuse_others, work
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -132,6 +133,7 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.toolkit.core.test_run_jobs import jobs, scored
+from toolkit.core.job_progress import Running, describe
 from toolkit.core.run_jobs import work
 from toolkit.core.command import run
 
@@ -236,3 +238,30 @@ def test_an_error_of_the_program_stops_all_slots_and_is_told(tmp_path: Path) -> 
     with pytest.raises(ValueError, match="Expecting property name"):
         work(own, False, scored, slots=[{}, {}])
     assert not any("m-r3" in line for line in ran(tmp_path))
+
+
+def test_a_stage_that_fails_is_begun_again_as_often_as_asked(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    note = tmp_path / "tries"
+    code = (
+        f"import pathlib,sys,time; p=pathlib.Path({str(note)!r}); "
+        "n=len(p.read_text()) if p.exists() else 0; p.write_text('x'*(n+1)); time.sleep(0.3); "
+        "sys.exit('error: not yet') if n < 2 else None"
+    )
+    job = Job("a", tmp_path / "a", tmp_path / "jobs" / "a", {"score": ["-c", code]})
+    assert [j.label for j in work([job], False, retries=1)["failed"]] == ["a"]
+    assert note.read_text() == "xx"
+    assert "[1/1] a: score: error: not yet; again" in capfd.readouterr().err
+    outcome = work([job], False, retries=1, every_s=0.1)
+    assert [j.label for j in outcome["done"]] == ["a"]
+    assert note.read_text() == "xxx"
+    assert "0 of 1 ended; a: score, 0 s" in capfd.readouterr().err
+
+
+def test_a_line_tells_the_step_and_the_loss_of_a_training(tmp_path: Path) -> None:
+    records = [{"step": n, "loss": 1 / n} for n in range(1, 900)] + [{"step": 899, "eval_loss": 3}]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records) + '{"st')
+    told = describe(Running("03", tmp_path, "train", time.monotonic()))
+    assert told == "03: train, step 899, loss 0.001112, 0 s"
+    assert describe(Running("03", tmp_path / "no", "train", time.monotonic())) == "03: train, 0 s"
