@@ -90,7 +90,13 @@ def test_readme_has_the_commands_of_the_contract() -> None:
 DATA_COMMANDS = [c for c in COMMANDS if c.startswith("python -m toolkit.") and "demo-out" not in c]
 
 
-@pytest.mark.parametrize("line", DATA_COMMANDS)
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(line, marks=pytest.mark.slow) if "--engine=ray" in line else line
+        for line in DATA_COMMANDS
+    ],
+)
 def test_data_commands_of_the_readme_run(
     line: str, workplace: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -138,8 +138,9 @@ def test_accumulated_gradients_are_those_of_the_batch(case: Case) -> None:
 def test_each_sample_uses_each_trained_weight(case: Case) -> None:
     """Ranks exchange gradients weight by weight, so what a rank's samples are must not decide which
     ones it has."""
+    method = opened(case.build())
     for index in range(len(case.batch)):
-        method = opened(case.build())
+        method.module().zero_grad()
         backward(method, part(case.batch, [index]), open_numerics(case.settings))
         unused = [
             name

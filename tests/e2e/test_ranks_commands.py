@@ -185,7 +185,6 @@ def test_a_coupling_sees_the_batches_of_all_ranks(runs: Path, encoded_data: Layo
 def test_what_is_wrong_is_said_once(runs: Path, sample_data: Layout) -> None:
     for flags, expected in (
         (("--batchsize=2",), "unknown flag --batchsize: did you mean --data.batch_size?"),
-        (("--parallel=fsdp", "--compile"), "--compile does not go with --parallel=fsdp: leave"),
         (("--batch_size=1",), "batch_size=1: takes 2 or more, one a rank"),
     ):
         refused = torchrun(2, words("refused", runs, sample_data, "style_adapter", *flags))

@@ -200,3 +200,19 @@ def test_broken_toml(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text("steps = = 3")
     with pytest.raises(UserError, match="not valid TOML"):
         load_toml(tmp_path / "x.toml")
+
+
+def test_settings_that_ranks_do_not_go_with_are_refused() -> None:
+    from train.parallel import check_spread
+    from train.ranks import Ranks, check_backend
+
+    pieces = {"ranks.parallel": "fsdp"}
+    check_spread(fresh(compile="true", **pieces), Ranks())  # one rank has nothing to spread
+    with pytest.raises(UserError, match="--compile does not go with --parallel=fsdp: leave one"):
+        check_spread(fresh(compile="true", **pieces), Ranks(0, 2))
+    with pytest.raises(UserError, match="adamw8bit does not go with --parallel=fsdp: take adamw"):
+        check_spread(fresh(**pieces, **{"optim.optimizer": "adamw8bit"}), Ranks(0, 2))
+    check_spread(fresh(compile="true"), Ranks(0, 2))
+    with pytest.raises(UserError, match=r"--backend=nccl works between GPUs: take gloo"):
+        check_backend("nccl", "cpu")
+    assert (check_backend("auto", "cpu"), check_backend("auto", "cuda")) == ("gloo", "nccl")

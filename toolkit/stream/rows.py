@@ -1,6 +1,7 @@
 """A compiled selection, ready for lookups: numbers are views of the mapped file."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +9,9 @@ import pyarrow as pa
 
 from toolkit.store.selection import Selection
 from toolkit.stream.coalesce import Piece
+
+_AT_ONCE = 4_000_000  # pictures
+_OFFSET_BITS = 40  # a terabyte in a tar, eight million tars
 
 
 class Sample(NamedTuple):
@@ -59,13 +63,21 @@ class Rows:
         return list(map(Sample._make, zip(*facts, found, strict=True)))
 
     def num_bytes(self) -> int:
-        """Bytes of all pictures, those that several samples share counted once."""
-        found = np.zeros((0, 3), np.int64)
+        """Bytes of all pictures, those that several samples share counted once; of some shards
+        after the other, so that memory does not grow with the samples."""
+        rounds = 1 + self._length * len(self._places) // _AT_ONCE
+        edges = np.linspace(0, len(self._paths), rounds + 1).astype(int)
+        return sum(self._bytes_in(first, last) for first, last in pairwise(edges.tolist()))
+
+    def _bytes_in(self, first: int, last: int) -> int:
+        """Of the shards `first` … `last` − 1."""
+        places, bytes_of = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for shards, offsets, sizes, _ in self._places.values():
-            there = shards >= 0
-            columns = [column[there].astype(np.int64) for column in (shards, offsets, sizes)]
-            found = np.unique(np.concatenate([found, np.stack(columns, axis=1)]), axis=0)
-        return int(found[:, 2].sum())
+            here = np.flatnonzero((shards >= first) & (shards < last))
+            places.append(shards[here].astype(np.int64) << _OFFSET_BITS | offsets[here])
+            bytes_of.append(sizes[here])
+        _, once = np.unique(np.concatenate(places), return_index=True)
+        return int(np.concatenate(bytes_of)[once].sum())
 
     def largest(self) -> int:
         """Bytes of the largest picture."""
