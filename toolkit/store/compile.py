@@ -38,7 +38,7 @@ def compile_table(
     Raises UserError: bad SQL.
     """
     shards = _Shards()
-    others = _numbered(_others(catalog, linked), shards)
+    others = _Others(_numbered(_others(catalog, linked), shards))
     dropped, lacking, protocols = 0, set[str](), set[str]()
     with growing(path) as columns:
         for main in catalog.batches(_main_sql(catalog, dataset, condition), _ROWS):
@@ -94,7 +94,31 @@ class _Shards:
         return pa.array(places[numbers.to_numpy()])
 
 
-def _joined_rows(main: pa.Table, others: pa.Table, dataset: str) -> tuple[pa.Table, Any]:
+class _Others:
+    """Samples that others are linked to, found by the hashes of their names."""
+
+    def __init__(self, rows: pa.Table):
+        hashes = rows["hash"].to_numpy()
+        self.rows = rows.drop_columns(["hash"]).combine_chunks()
+        self._order = np.argsort(hashes, kind="stable")
+        self._sorted = hashes[self._order]
+
+    def places_of(self, names: Any, hashes: Any) -> pa.Array:
+        """The row of each name, null where there is none. hashes: of the names, as DuckDB has
+        them."""
+        if not len(self._sorted):
+            return pa.nulls(len(names), pa.int64())
+        wanted = hashes.fill_null(0).to_numpy()
+        place = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
+        is_there = (self._sorted[place] == wanted) & names.is_valid().to_numpy()
+        rows = pa.array(self._order[place], pa.int64(), mask=~is_there)
+        same = pc.equal(self.rows["name"].take(rows), names)
+        if pc.all(same).as_py() is False:  # two names of one hash
+            return pc.index_in(names, value_set=self.rows["name"].combine_chunks()).cast(pa.int64())
+        return rows
+
+
+def _joined_rows(main: pa.Table, others: _Others, dataset: str) -> tuple[pa.Table, Any]:
     """Samples with the places of all their pictures, and the dataset of what one lacks."""
     content, style = (_joined(main, others, role) for role in ("content", "style"))
     lost = _first(
@@ -136,10 +160,10 @@ def _numbered(rows: pa.Table, shards: _Shards) -> pa.Table:
     return rows.drop_columns(["path"]).append_column("shard", numbers)
 
 
-def _joined(main: pa.Table, others: pa.Table, role: str) -> dict[str, Any]:
+def _joined(main: pa.Table, others: _Others, role: str) -> dict[str, Any]:
     """For each sample the columns of what it is linked to in a role; null where it is not."""
-    rows = pc.index_in(main[f"{role}_link"], value_set=others["name"].combine_chunks())
-    return {name: others[name].take(rows) for name in (*_PLACE, "style", "artist")}
+    rows = others.places_of(main[f"{role}_link"], main[f"{role}_hash"])
+    return {name: others.rows[name].take(rows) for name in (*_PLACE, "style", "artist")}
 
 
 def _lost(links: Any, paths: Any) -> Any:
@@ -176,7 +200,8 @@ def _main_sql(catalog: Catalog, dataset: str, condition: str) -> str:
            target.offset AS target_offset, target.size AS target_size,
            source.offset AS source_offset, source.size AS source_size,
            content.dataset || '/' || content.key AS content_link,
-           styled.dataset || '/' || styled.key AS style_link
+           styled.dataset || '/' || styled.key AS style_link,
+           hash(content_link) AS content_hash, hash(style_link) AS style_hash
     FROM found
     """
 
@@ -185,7 +210,8 @@ def _others(catalog: Catalog, linked: Sequence[str]) -> pa.Table:
     """One row for each sample of the linked datasets: its name, place and facts."""
     rows = f"SELECT * FROM {catalog.files_of(linked)}" if linked else "SELECT * FROM samples"
     return catalog.table(f"""
-    SELECT dataset || '/' || key AS name, dataset || '/' || shard || '.tar' AS path, key,
+    SELECT dataset || '/' || key AS name, hash(name) AS hash,
+           dataset || '/' || shard || '.tar' AS path, key,
            {_PICTURES}[1].offset AS offset, {_PICTURES}[1].size AS size, style, artist
     FROM ({rows}) WHERE status = 'ok' AND {"true" if linked else "false"}
     """).combine_chunks()

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from toolkit.core.errors import UserError
 from toolkit.core.records import Link, Record
 from toolkit.packing.dataset import pack
+from toolkit.store.compile import _Others
 from toolkit.store.layout import Layout
 from toolkit.store.samples import SampleReader
 from toolkit.store.selection import Selection, select
@@ -329,3 +331,17 @@ def test_samples_that_pass_in_small_batches_are_compiled_to_the_same(
     assert large.table.to_pylist() == whole.table.to_pylist()
     assert str(large.table.schema.field("key").type) == "large_string"
     assert list((tmp_path / "parts").iterdir()) == [parts.file]  # nothing else is left
+
+
+def test_names_of_one_hash_are_told_apart() -> None:
+    names = [f"photos/p{number}" for number in range(6)]
+    places = [*range(6)]
+    rows = pa.table({"name": names, "hash": pa.array([7, 3, 3, 9, 1, 5], pa.uint64())})
+    others = _Others(rows)
+    wanted = pa.chunked_array([["photos/p2", None, "photos/p0"], ["photos/none", "photos/p1"]])
+    hashes = pa.chunked_array([pa.array([3, 8, 7], pa.uint64()), pa.array([3, 3], pa.uint64())])
+    assert others.places_of(wanted, hashes).to_pylist() == [2, None, 0, None, 1]
+    alone = _Others(rows.set_column(1, "hash", pa.array(places, pa.uint64())))
+    found = alone.places_of(wanted, pa.chunked_array([pa.array([2, 0, 0, 77, 1], pa.uint64())]))
+    assert found.to_pylist() == [2, None, 0, None, 1]
+    assert _Others(rows.slice(0, 0)).places_of(wanted, hashes).null_count == 5
