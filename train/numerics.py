@@ -59,12 +59,18 @@ def open_numerics(settings: RunConfig) -> Numerics:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
-    precision: str = settings.precision
-    if precision == "auto":
-        has_bf16 = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        precision = "fp32" if device == "cpu" else "bf16" if has_bf16 else "fp16"
+    has_bf16 = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    precision = precision_of(settings, has_bf16)
     scaler = torch.amp.GradScaler(device, enabled=precision == "fp16")
     return Numerics(device, precision, scaler)
+
+
+def precision_of(settings: RunConfig, has_bf16: bool) -> str:
+    """fp32, bf16 or fp16. has_bf16: whether the GPU does bfloat16 by itself."""
+    if settings.precision != "auto":
+        return settings.precision
+    is_cpu = torch.device(settings.device).type == "cpu"
+    return "fp32" if is_cpu else "bf16" if has_bf16 else "fp16"
 
 
 def determinism(settings: RunConfig) -> str:

@@ -24,7 +24,6 @@ class Columns:
         self._folder = folder
         self._writers: dict[str, Any] = {}
         self._bytes: dict[str, int] = {}
-        self.num_rows = 0
 
     def append(self, columns: Mapping[str, Any]) -> None:
         """Adds rows: arrays of one length, of the same names and types each time."""
@@ -36,7 +35,6 @@ class Columns:
                 self._bytes[name] = 0
             self._writers[name].write_table(part)
             self._bytes[name] += part.nbytes
-        self.num_rows += part.num_rows
 
     def write(
         self, path: Path, facts: Mapping[str, str], changes: Mapping[str, Callable[[Any], Any]]

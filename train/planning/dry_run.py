@@ -15,14 +15,13 @@ from train.config import OptimConfig, RunConfig
 from train.methods import stylize_defaults
 from train.methods.api import Method
 from train.methods.needs import DataFacts
-from train.numerics import Numerics, enable_gradient_checkpointing, place
+from train.numerics import Numerics, enable_gradient_checkpointing, place, precision_of
 from train.optim import build_optimizer, regrouped, with_rates
 from train.planning.example import batch_of
 from train.planning.ledger import Ledger
 from train.planning.stand_in import StandIn
 from train.runs import build_method, needs_of
 
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _LOOK_STEPS = 2  # more steps of a solver take no more memory
 
 
@@ -51,13 +50,14 @@ class Peaks:
 def dry_run(settings: RunConfig, facts: DataFacts) -> Peaks:
     """Builds a run's method and does with it what a run does. settings: settled."""
     is_cuda = torch.device(settings.device).type == "cuda"
-    precision = _precision(settings, is_cuda)
-    ledger, stand_in = Ledger(), StandIn(_DTYPES.get(precision), is_cuda)
+    precision = precision_of(settings, has_bf16=is_cuda)
+    numerics = Numerics("cpu", precision, torch.amp.GradScaler("cpu", enabled=False))
+    dtype = None if precision == "fp32" else numerics.dtype
+    ledger, stand_in = Ledger(), StandIn(dtype, is_cuda)
     method: Method = build_method(settings)
     trained_groups = with_rates(settings.optim, method.param_groups())
     if settings.optim.gradient_checkpointing:
         enable_gradient_checkpointing(method.module())
-    numerics = Numerics("cpu", precision, torch.amp.GradScaler("cpu", enabled=False))
     assumes = symbolic.patch(meta_nonzero_assume_all_nonzero=True)  # type: ignore[attr-defined]
     with assumes, stand_in, ledger:
         place(method.module(), settings, numerics, "meta")
@@ -71,41 +71,33 @@ def dry_run(settings: RunConfig, facts: DataFacts) -> Peaks:
         optimizer = None if is_small else build_optimizer(plain, groups)
         unknown: list[str] = []
 
-        def most(what: str, work: Callable[[], object]) -> int | None:
-            try:
-                work()  # loads what is loaded when it is first needed
-                ledger.peak = ledger.live
-                work()
-            except Exception as error:
-                unknown.append(f"{what}: {type(error).__name__}: {str(error).splitlines()[0]}")
-                return None
+        def most(work: Callable[[], object]) -> int:
+            ledger.peak = ledger.live
+            work()
             return ledger.peak
 
         batch = batch_of(settings, facts, needs_of(settings).roles, settings.data.batch_size)
-        pictures = held_out = None
+        looks = {"held_out": partial(_held_out, method, settings, facts, stand_in)}
         if settings.sample.sample_every:
-            pictures = most("pictures", partial(_look, method, settings, facts, stand_in))
-        held_out = most("the held-out loss", partial(_held_out, method, settings, facts, stand_in))
+            looks["pictures"] = partial(_look, method, settings, facts, stand_in)
+        for what, look in list(looks.items()):
+            try:
+                look()  # loads what is loaded when it is first needed, and stays
+            except Exception as error:
+                del looks[what]
+                unknown.append(f"{what}: {type(error).__name__}: {str(error).splitlines()[0]}")
         train = partial(_step, method, settings.optim, optimizer, batch, stand_in)
         train()
-        resting = ledger.live
-        ledger.peak = ledger.live
-        train()
-        step = ledger.peak
-        state = 2 * trained if optimizer else trained // 2
+        resting, step = ledger.live, most(train)
+        seen = {what: most(look) for what, look in looks.items()}  # beside gradients and state
+    state = 2 * trained if optimizer else trained // 2
     extra = state if is_small else 0
+    held_out, pictures = (
+        seen[what] + extra if what in seen else None for what in ("held_out", "pictures")
+    )
     return Peaks(
-        weights, trained, state, resting + extra, step + extra,
-        None if held_out is None else held_out + state,
-        None if pictures is None else pictures + state, tuple(unknown),
-    )  # fmt: skip
-
-
-def _precision(settings: RunConfig, is_cuda: bool) -> str:
-    """As `open_numerics` settles it, on a GPU with bfloat16."""
-    if settings.precision != "auto":
-        return settings.precision
-    return "bf16" if is_cuda else "fp32"
+        weights, trained, state, resting + extra, step + extra, held_out, pictures, tuple(unknown)
+    )
 
 
 def _step(
