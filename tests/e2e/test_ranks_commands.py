@@ -176,6 +176,35 @@ def test_weights_in_pieces_go_on_whole_and_the_other_way_round(
         assert_same_run(runs / f"{name}-on", runs / "whole")
 
 
+def test_ranks_that_would_train_on_something_else_are_refused(tmp_path: Path) -> None:
+    script = tmp_path / "differing.py"
+    script.write_text(
+        "from toolkit.core.command import run\n"
+        "from train.config import RanksConfig\n"
+        "from train.launch import launched\n"
+        "from train.ranks import Ranks\n"
+        "def main() -> None:\n"
+        "    with launched() as launch:\n"
+        "        ranks = Ranks(**vars(launch))\n"
+        "        ranks.join(RanksConfig(), 'cpu')\n"
+        "        ranks.refuse_differing({'seed': '0'})\n"
+        "        print('the same')\n"
+        "        ranks.refuse_differing({'seed': '0', 'stream.data': str(ranks.rank)})\n"
+        "run(main, 'differing')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+         str(script)],
+        capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stdout.count("the same") == 1
+    assert done.stderr.count("error: ") == 1
+    expected = "error: rank 1 would train on something else than rank 0: stream.data differ; give"
+    assert expected in done.stderr
+
+
 def test_a_coupling_sees_the_batches_of_all_ranks(runs: Path, encoded_data: Layout) -> None:
     train(1, "flow", runs, encoded_data, "ot_cfm", *SMALL, *FLOW)
     train(2, "flow-2", runs, encoded_data, "ot_cfm", *SMALL, *FLOW)
