@@ -382,6 +382,45 @@ def test_two_interrupts_end_a_pack_at_once(gap_s: float, many: Path, layout: Lay
     assert not layout.card("raw").exists()
 
 
+@pytest.mark.parametrize(
+    "moment", ["_base._AcquireFutures.__enter__", "process.ProcessPoolExecutor.submit"]
+)
+def test_an_interrupt_at_a_bad_moment_ends_a_pack(
+    moment: str, many: Path, layout: Layout, tmp_path: Path
+) -> None:
+    """Where the standard library holds locks that its other threads wait for."""
+    script = tmp_path / "packs.py"
+    script.write_text(
+        f"""
+import os, runpy, signal
+import concurrent.futures.process as process
+from concurrent.futures import _base
+
+before, calls = {moment}, []
+
+def interrupted(*args):
+    found = before(*args)
+    calls.append(args)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGINT)
+    return found
+
+if __name__ == "__main__":
+    {moment} = interrupted
+    runpy.run_module("toolkit.pack", run_name="__main__", alter_sys=True)
+"""
+    )
+    packing = subprocess.run(
+        [sys.executable, script, "folder", f"--src={many}", "--name=raw",
+         *flags(layout, "--jobs=2", "--samples_per_shard=4")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert packing.returncode == 130, packing.stderr
+    assert "interrupted" in packing.stderr
+    assert not layout.card("raw").exists()
+
+
 # --- other data under a name that is taken
 
 

@@ -31,25 +31,11 @@ def workers(jobs: int) -> Iterator[Executor]:
     try:
         yield processes
     except BaseException:
-        with _deaf():
-            for child in multiprocessing.active_children():
-                child.kill()
-            processes.shutdown(cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.kill()
+        processes.shutdown(cancel_futures=True)
         raise
     processes.shutdown()
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Keeps a second interrupt from breaking the clean-up after the first."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _end_with_parent() -> None:

@@ -3,12 +3,13 @@
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from typing import Any
 
 from toolkit.core.errors import UserError
 from toolkit.core.files import held, make_folders, without_temporary, write_atomic
+from toolkit.core.interrupts import OneInterrupt
 from toolkit.core.progress import Progress
 from toolkit.packing.card import refuse_other_data, write_card
 from toolkit.packing.plan import Input
@@ -21,6 +22,8 @@ from toolkit.packing.resume import (
 from toolkit.packing.shard import ShardSummary
 from toolkit.packing.workers import Pool, workers
 from toolkit.store.layout import Layout
+
+_LOOKED_S = 0.2  # how long an interrupt waits at most
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,15 @@ def write_dataset(
     busy = f"another process is packing {dataset} into {layout.manifests}: wait for it"
     summaries: list[ShardSummary] = []
     num_reused = 0
-    with held(layout.manifests / dataset, busy), without_temporary(folders):
+    with (
+        OneInterrupt().caught() as interrupt,
+        held(layout.manifests / dataset, busy),
+        without_temporary(folders),
+    ):
         layout.card(dataset).unlink(missing_ok=True)  # written last: its absence says "unfinished"
-        with Progress(None, f"pack {dataset}", "samples") as progress:
-            for summary, fresh in _make(tasks, dataset, layout, jobs, pool):
+        with Progress(None, f"pack {dataset}", "samples") as progress, pool(jobs) as crew:
+            work = _Work(layout, dataset, crew, 2 * jobs, interrupt)
+            for summary, fresh in work.made(tasks):
                 summaries.append(summary)
                 num_reused += not fresh
                 progress.advance(summary.num_ok + summary.num_failed)
@@ -136,26 +144,43 @@ def _refuse_another_folder(
     return itertools.chain([first], tasks)
 
 
-def _make(
-    tasks: Iterator[Task], dataset: str, layout: Layout, jobs: int, pool: Pool
-) -> Iterator[tuple[ShardSummary, bool]]:
-    """Yields (summary, freshly made) of every shard; at most 2·jobs tasks are in flight."""
-    running: dict[Future[ShardSummary], Task] = {}
+class _Work:
+    """Shards that are made by a crew, `at_once` of them in flight."""
 
-    def finish(futures: Iterator[Future[ShardSummary]]) -> Iterator[tuple[ShardSummary, bool]]:
-        for future in futures:
-            task, summary = running.pop(future), future.result()
-            remember_inputs(layout, dataset, task.index, task.inputs)
-            yield summary, True
+    def __init__(
+        self,
+        layout: Layout,
+        dataset: str,
+        crew: Executor,
+        at_once: int,
+        interrupt: OneInterrupt,
+    ):
+        self._layout, self._dataset = layout, dataset
+        self._crew, self._at_once, self._interrupt = crew, at_once, interrupt
+        self._running: dict[Future[ShardSummary], Task] = {}
 
-    with pool(jobs) as crew:
+    def made(self, tasks: Iterator[Task]) -> Iterator[tuple[ShardSummary, bool]]:
+        """Yields (summary, freshly made) of every shard."""
         for task in tasks:
             task.prepare()
-            done = finished_shard(layout, dataset, task.index, task.identity, task.inputs)
+            done = finished_shard(
+                self._layout, self._dataset, task.index, task.identity, task.inputs
+            )
             if done is not None:
                 yield done, False
                 continue
-            running[crew.submit(task.make)] = task
-            while len(running) >= 2 * jobs:
-                yield from finish(iter(wait(running, return_when=FIRST_COMPLETED).done))
-        yield from finish(as_completed(list(running)))
+            with self._interrupt.held():
+                self._running[self._crew.submit(task.make)] = task
+            while len(self._running) >= self._at_once:
+                yield from self._finished()
+        while self._running:
+            yield from self._finished()
+
+    def _finished(self) -> Iterator[tuple[ShardSummary, bool]]:
+        """Waits for shards a moment."""
+        with self._interrupt.held():
+            done = wait(self._running, timeout=_LOOKED_S, return_when=FIRST_COMPLETED).done
+        for future in done:
+            task, summary = self._running.pop(future), future.result()
+            remember_inputs(self._layout, self._dataset, task.index, task.inputs)
+            yield summary, True
