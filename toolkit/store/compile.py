@@ -88,10 +88,10 @@ class _Shards:
         every = list(self._numbers)
         return [every[number] for number in np.flatnonzero(self._is_used)]
 
-    def renumbered(self, numbers: pa.Array) -> pa.Array:
+    def renumbered(self, numbers: np.ndarray) -> np.ndarray:
         """New numbers for old ones; −1 stays."""
         places = np.append(np.cumsum(self._is_used, dtype=np.int32) - 1, np.int32(-1))
-        return pa.array(places[numbers.to_numpy()])
+        return places[numbers]
 
 
 class _Others:
