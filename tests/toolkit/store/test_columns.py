@@ -23,14 +23,10 @@ def batch(rng: Random, rows: int) -> pa.Table:
     numbers = [rng.choice([None, 7, -(1 << 40)]) for _ in range(rows)]
     return pa.table(
         {
-            "text": pa.array(
-                [text() if rng.random() < 0.7 else None for _ in range(rows)], pa.string()
-            ),
+            "text": pa.array(texts, pa.string()),
             "full": pa.array([text() for _ in range(rows)], pa.string()),
             "none": pa.nulls(rows, pa.string()),
-            "number": pa.array(
-                [rng.choice([None, 7, -(1 << 40)]) for _ in range(rows)], pa.int64()
-            ),
+            "number": pa.array(numbers, pa.int64()),
             "part": pa.array([rng.random() for _ in range(rows)], pa.float32()),
             "shard": pa.array([rng.randrange(-1, 5) for _ in range(rows)], pa.int32()),
         }
