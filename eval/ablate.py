@@ -3,7 +3,7 @@
     python -m eval.ablate matrix.toml --rehearse=3      what it will take, nothing is kept
     python -m eval.ablate matrix.toml
 
-The matrix is a TOML file: a baseline and what is varied, see eval/matrix.py and the README.
+The matrix is a TOML file: a baseline and what is varied, see toolkit/core/matrix.py and the README.
 """
 
 import json
@@ -59,7 +59,7 @@ def main(
     from eval.ablation_runs import Places, jobs_of
     from eval.ablation_runs import rehearse as rehearsal
     from eval.bridge import check_later_flags, resolved_flags
-    from eval.matrix import read_matrix
+    from toolkit.core.matrix import read_matrix
     from toolkit.core.run_jobs import refuse_others, work
 
     layout = local_layout(shards, manifests)

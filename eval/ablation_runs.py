@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval.matrix import Matrix, Row
+from toolkit.core.matrix import Matrix, Row
 from toolkit.core.run_jobs import TRAIN, Job
 
 STAGES = (TRAIN, "stylize", "eval")

@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from eval.matrix import Resolved
 from eval.subject import Subject
 from toolkit.core.errors import UserError
+from toolkit.core.matrix import Resolved
 from toolkit.store.layout import Layout
 
 
@@ -96,22 +95,10 @@ def stylize_fields(run: Path) -> dict[str, str]:
 
 
 def resolved_flags(method: str, config: str, flags: Mapping[str, str]) -> Resolved:
-    """Flags of train.run, and the configuration that a run of them has. Raises UserError for what
-    the method does not take."""
-    from toolkit.core.command import field_of
-    from toolkit.core.config import describe, nest, resolve
-    from train.config import check_config
-    from train.methods import check_method
-    from train.settings import SHORT, fresh_config
+    """As `train.settings.resolved_flags`."""
+    from train.settings import resolved_flags as resolved
 
-    check_method(method)
-    usual = fresh_config(method, config, {})
-    known = list(describe(usual))
-    whole = {SHORT.get(flag) or field_of(flag, SHORT, known): text for flag, text in flags.items()}
-    ends = {"epochs": "0"} if "steps" in whole else {}  # instead of a preset's
-    settings = resolve(usual, nest({**ends, **whole}), "the flags")
-    check_config(settings)
-    return Resolved(whole, {name: repr(attrgetter(name)(settings)) for name in known})
+    return resolved(method, config, flags)
 
 
 def check_later_flags(method: str, stylize: Mapping[str, str], evaluate: Mapping[str, str]) -> None:

@@ -6,11 +6,13 @@ from math import ceil
 from operator import attrgetter
 from pathlib import Path
 
-from toolkit.core.config import load_layers, nest, resolve
+from toolkit.core.command import field_of
+from toolkit.core.config import describe, load_layers, nest, resolve
 from toolkit.core.errors import UserError
+from toolkit.core.matrix import Resolved
 from toolkit.stream.mix import parse_mix
-from train.config import RunConfig
-from train.methods import config_module, preset_path
+from train.config import RunConfig, check_config
+from train.methods import check_method, config_module, preset_path
 from train.runs import RunFolder, default_config, load_config, open_run
 
 # What does not change a run's result, and may therefore change when it is resumed.
@@ -57,6 +59,19 @@ def fresh_config(method: str, config: str, changes: Mapping[str, str]) -> RunCon
     if path.suffix == ".json":
         return resolve(_foreign(method, path), nest(changes), "the flags")
     return resolve(_of_file(method, config), nest(changes), "the flags")
+
+
+def resolved_flags(method: str, config: str, flags: Mapping[str, str]) -> Resolved:
+    """Flags of train.run, and the configuration that a run of them has. Raises UserError for what
+    the method does not take."""
+    check_method(method)
+    usual = fresh_config(method, config, {})
+    known = list(describe(usual))
+    whole = {SHORT.get(flag) or field_of(flag, SHORT, known): text for flag, text in flags.items()}
+    ends = {"epochs": "0"} if "steps" in whole else {}  # instead of a preset's
+    settings = resolve(usual, nest({**ends, **whole}), "the flags")
+    check_config(settings)
+    return Resolved(whole, {name: repr(attrgetter(name)(settings)) for name in known})
 
 
 def _of_file(method: str, config: str) -> RunConfig:

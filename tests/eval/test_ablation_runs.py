@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from eval.ablation_runs import Places, jobs_of
-from eval.matrix import Matrix, Row
+from toolkit.core.matrix import Matrix, Row
 from toolkit.core.run_jobs import State
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from eval.bridge import check_later_flags, resolved_flags
-from eval.matrix import read_matrix
+from toolkit.core.matrix import read_matrix
 from train.methods import preset_path, stylize_defaults
 from train.settings import fresh_config
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from eval.bridge import check_later_flags, resolved_flags
-from eval.matrix import Matrix, read_matrix
 from toolkit.core.errors import UserError
+from toolkit.core.matrix import Matrix, read_matrix
 
 GRID = """
 method = "style_adapter"
@@ -136,14 +136,14 @@ def test_names_that_runs_cannot_have_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_matrix_of_the_readme_is_one(tmp_path: Path) -> None:
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text("utf-8")
     (block,) = re.findall(r"^```toml\n(# matrix.toml.*?)^```$", readme, re.M | re.S)
     matrix = read(tmp_path, block)
     assert (len(matrix.rows), matrix.seeds, matrix.config) == (16, (0, 1), "tiny")
 
 
 def test_the_matrix_of_the_adapter_has_a_row_for_each_of_its_presets() -> None:
-    folder = Path(__file__).resolve().parents[2] / "train" / "methods" / "style_adapter"
+    folder = Path(__file__).resolve().parents[3] / "train" / "methods" / "style_adapter"
     matrix = read_matrix(folder / "ablation.toml", None, resolved_flags, check_later_flags)
     rows = [resolved_flags("style_adapter", "3090", row.flags).fields for row in matrix.rows]
     presets = ["3090", *(path.stem for path in (folder / "presets").glob("ablation-*.toml"))]
