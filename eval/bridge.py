@@ -109,15 +109,10 @@ def check_later_flags(method: str, stylize: Mapping[str, str], evaluate: Mapping
     from eval import run
     from eval.metrics import metric_names
     from toolkit.core.command import field_of
-    from toolkit.core.config import describe, nest, resolve
-    from train import stylize as command
     from train.methods import stylize_defaults
+    from train.settings import check_stylize_flags
 
-    own = inspect.signature(command.main).parameters
-    usual = stylize_defaults(method)
-    fields = list(describe(usual))
-    whole = {field_of(flag, own, fields): text for flag, text in stylize.items() if flag not in own}
-    resolve(usual, nest(whole), "[stylize]")
+    check_stylize_flags(stylize_defaults(method), stylize)
     for flag in evaluate:
         if flag not in inspect.signature(run.main).parameters:
             field_of(flag, inspect.signature(run.main).parameters, [])

@@ -1,10 +1,12 @@
 """Which configuration a run has: of a preset and flags when it is new, its own when it resumes."""
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from math import ceil
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from toolkit.core.command import field_of
 from toolkit.core.config import describe, load_layers, nest, resolve
@@ -72,6 +74,17 @@ def resolved_flags(method: str, config: str, flags: Mapping[str, str]) -> Resolv
     settings = resolve(usual, nest({**ends, **whole}), "the flags")
     check_config(settings)
     return Resolved(whole, {name: repr(attrgetter(name)(settings)) for name in known})
+
+
+def check_stylize_flags(usual: Any, flags: Mapping[str, str]) -> None:
+    """Raises UserError for flags that train.stylize does not take of runs whose options are as
+    `usual`."""
+    from train import stylize
+
+    own = inspect.signature(stylize.main).parameters
+    fields = list(describe(usual))
+    whole = {field_of(flag, own, fields): text for flag, text in flags.items() if flag not in own}
+    resolve(usual, nest(whole), "[stylize]")
 
 
 def _of_file(method: str, config: str) -> RunConfig:

@@ -34,7 +34,7 @@ from toolkit.core.errors import UserError
 
 BASELINE = "baseline"
 _KEYS = ("method", "config", "vary", "seeds", "train", "axes", "rows", "stylize", "eval")
-_GIVEN = {  # what the command sets itself
+_GIVEN = {  # flags that each command is given by whoever starts it
     "train": ("method", "config", "name", "runs", "shards", "manifests", "seed", "resume",
               "overwrite", "force", "limit", "no_restore_optimizer"),
     "stylize": ("run", "name", "limit", "content", "style", "out", "shards", "manifests"),
