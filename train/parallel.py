@@ -161,7 +161,15 @@ def spread(method: Method, settings: RunConfig, ranks: Ranks) -> Alone:
 
 def check_spread(settings: RunConfig, ranks: Ranks) -> None:
     """Raises UserError for settings that several ranks do not go with."""
-    if ranks.world == 1 or settings.ranks.parallel != "fsdp":
+    if ranks.world == 1:
+        return
+    texts = getattr(settings.method_config, "text_device", "")
+    if texts.startswith("cuda:"):
+        raise UserError(
+            f"--text_device={texts}: one card for the texts of {ranks.world} ranks; take cpu, or "
+            "leave it away and each rank has them on its own"
+        )
+    if settings.ranks.parallel != "fsdp":
         return
     if settings.compile:
         raise UserError("--compile does not go with --parallel=fsdp: leave one of them away")

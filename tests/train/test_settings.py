@@ -213,6 +213,10 @@ def test_settings_that_ranks_do_not_go_with_are_refused() -> None:
     with pytest.raises(UserError, match="adamw8bit does not go with --parallel=fsdp: take adamw"):
         check_spread(fresh(**pieces, **{"optim.optimizer": "adamw8bit"}), Ranks(0, 2))
     check_spread(fresh(compile="true"), Ranks(0, 2))
+    beside = {"method_config.text_device": "cuda:1"}
+    check_spread(fresh_config("pixel_sdxl", "smoke", beside), Ranks())
+    with pytest.raises(UserError, match="one card for the texts of 2 ranks; take cpu, or leave"):
+        check_spread(fresh_config("pixel_sdxl", "smoke", beside), Ranks(0, 2))
     with pytest.raises(UserError, match=r"--backend=nccl works between GPUs: take gloo"):
         check_backend("nccl", "cpu")
     assert (check_backend("auto", "cpu"), check_backend("auto", "cuda")) == ("gloo", "nccl")
