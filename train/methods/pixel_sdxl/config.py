@@ -54,8 +54,9 @@ class Config:
     in the logistic function, or uniform. noise_scale: deviation of the noise; JiT takes 4 for 1,024
     pixels. lpips_weight: of LPIPS (VGG) at half size, times 1 − t; lpips_weights: file of VGG-16,
     torchvision's otherwise. train_text: whether the text encoders are trained. text_device: where
-    they are, beside the run's device; of several ranks cpu, if anything. guidance: the usual weight of guidance of pictures that are
-    made. image_size: pixels a side of the largest square; 1,024 otherwise.
+    they are, beside the run's device; of several ranks cpu, if anything. guidance: the usual
+    weight of guidance of pictures that are made. image_size: pixels a side of the largest square;
+    1,024 otherwise.
     """
 
     backbone: str = "stabilityai/stable-diffusion-xl-base-1.0"
