@@ -65,9 +65,12 @@ class Rows:
     def num_bytes(self) -> int:
         """Bytes of all pictures, those that several samples share counted once; of some shards
         after the other, so that memory does not grow with the samples."""
-        rounds = 1 + self._length * len(self._places) // _AT_ONCE
-        edges = np.linspace(0, len(self._paths), rounds + 1).astype(int)
-        return sum(self._bytes_in(first, last) for first, last in pairwise(edges.tolist()))
+        uses = np.zeros(len(self._paths), np.int64)  # a shard of contents may have most of them
+        for shards, *_ in self._places.values():
+            uses += np.bincount(shards[shards >= 0], minlength=len(uses))
+        rounds = np.cumsum(uses) // _AT_ONCE
+        edges = [0, *(np.flatnonzero(np.diff(rounds)) + 1).tolist(), len(uses)]
+        return sum(self._bytes_in(first, last) for first, last in pairwise(edges))
 
     def _bytes_in(self, first: int, last: int) -> int:
         """Of the shards `first` … `last` − 1."""
