@@ -5,7 +5,7 @@
 Manifests are synthetic, 10,000 rows each, all columns in them; pictures are those of one tar a
 dataset. `triplets` are a tenth of the rows, linked to a tenth of that as contents and styles each;
 `plain` are all rows with nothing linked. Each figure comes from a process of its own, imports left
-out; memory is RssAnon, the largest at any time. Selections of 100 million rows need 40 GB of disk
+out; memory is RssAnon, the largest at any time. Selections of 100 million rows need 36 GB of disk
 while they are compiled, and have 18 in the end.
 """
 

@@ -115,6 +115,7 @@ class _Column:
             rows = np.memmap(self._paths[part], dtype, "r") if self._num_rows else ()
             for start in range(0, len(rows), _ROWS):
                 out.write(change(rows[start : start + _ROWS]).tobytes())
+        self._paths[part].unlink()
         return _mapped(path)
 
 
