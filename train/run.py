@@ -125,6 +125,7 @@ class _Asked:
 
 def _train(asked: _Asked, folder: Any, layout: Layout, launch: Any) -> None:
     """Holds the run's folder, opens data and method, and trains."""
+    from train.allocator import give_back_large_tensors
     from train.launch import telling_how_to_go_on
     from train.parallel import check_spread
     from train.ranks import Ranks
@@ -145,6 +146,7 @@ def _train(asked: _Asked, folder: Any, layout: Layout, launch: Any) -> None:
             stack.enter_context(held(folder.path, busy))
         settings = asked.settings(folder)
         check_spread(settings, ranks)
+        give_back_large_tensors(settings)
         settings = replace(settings, device=ranks.join(settings.ranks, settings.device))
         with ranks.one_before_the_others():
             settings, data = open_settled(settings, layout, not is_new)
