@@ -10,8 +10,8 @@ import numpy as np
 from eval.metrics.dino_similarity import cosine
 from toolkit.measures.edges import luma
 from toolkit.measures.hashes import perceptual_hash
-from toolkit.pairing.leaks import SAME_BITS
 from toolkit.store.images import decode_rgb
+from toolkit.store.near import SAME_BITS
 
 ALIKE = 0.95  # cosine of DINOv2's embeddings
 

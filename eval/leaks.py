@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from eval.roster import ROLES, Roster
 from toolkit.core.errors import UserError
-from toolkit.pairing.leaks import SAME_BITS, near_hashes
 from toolkit.store.catalog import Catalog
 from toolkit.store.layout import Layout
+from toolkit.store.near import SAME_BITS, near_hashes
 
 _EXAMPLES = 5
 _NEAR_ALL = "SELECT DISTINCT phash FROM evaluated"

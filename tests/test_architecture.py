@@ -32,6 +32,12 @@ LAYERS = {
         "toolkit.encoders",
     ),
     "toolkit.pairing": ("toolkit.core", "toolkit.store"),
+    "toolkit.duplicates": (
+        "toolkit.core",
+        "toolkit.measures",
+        "toolkit.store",
+        "toolkit.packing",
+    ),
     "toolkit.teaching": (
         "toolkit.core",
         "toolkit.measures",

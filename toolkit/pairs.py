@@ -15,10 +15,10 @@ from toolkit.core.errors import UserError
 from toolkit.core.files import make_folder
 from toolkit.pairing.candidates import Picture, SplitColumn, Splits, find_candidates
 from toolkit.pairing.draw import Tree, draw
-from toolkit.pairing.leaks import are_alike
 from toolkit.pairing.plan import Target, plan_length, read_plan, targets, write_lines, write_plan
 from toolkit.store.catalog import Catalog, print_gaps, without_rehearsals
 from toolkit.store.layout import local_layout
+from toolkit.store.near import are_alike
 
 VERSION = 1
 """Of the way pairs are drawn: another draws others from the same arguments."""

@@ -83,6 +83,7 @@ def test_each_stage_trains_its_part(work: Path, stages: dict[str, str]) -> None:
     assert stages["decoder"].endswith("train.run pixel_sdxl … --init_from=runs/decoder\n")
 
 
+@pytest.mark.slow  # style_adapter is killed among the quick ones, by the same engine
 def test_a_kill_changes_nothing(work: Path) -> None:
     """Batches of different shapes, with captions shuffled by their seeds."""
     flags = [*SMALL, "--steps=12", "--save_interval=3", "--buckets.size=64"]

@@ -205,6 +205,7 @@ def test_ranks_that_would_train_on_something_else_are_refused(tmp_path: Path) ->
     assert expected in done.stderr
 
 
+@pytest.mark.slow
 def test_a_coupling_sees_the_batches_of_all_ranks(runs: Path, encoded_data: Layout) -> None:
     train(1, "flow", runs, encoded_data, "ot_cfm", *SMALL, *FLOW)
     train(2, "flow-2", runs, encoded_data, "ot_cfm", *SMALL, *FLOW)
@@ -224,6 +225,7 @@ def test_what_is_wrong_is_said_once(runs: Path, sample_data: Layout) -> None:
         assert not (runs / "refused").exists()
 
 
+@pytest.mark.slow
 def test_what_one_rank_alone_meets_is_said_by_it(
     runs: Path, sample_data: Layout, tmp_path: Path, spoil: Callable[..., None]
 ) -> None:

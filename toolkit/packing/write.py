@@ -3,7 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,8 @@ from toolkit.packing.resume import (
     remove_surplus,
 )
 from toolkit.packing.shard import ShardSummary
-from toolkit.packing.workers import Pool, workers
+from toolkit.packing.workers import Pool, finished, workers
 from toolkit.store.layout import Layout
-
-_LOOKED_S = 0.2  # how long an interrupt waits at most
 
 
 @dataclass(frozen=True)
@@ -178,9 +176,7 @@ class _Work:
 
     def _finished(self) -> Iterator[tuple[ShardSummary, bool]]:
         """Waits for shards a moment."""
-        with self._interrupt.held():
-            done = wait(self._running, timeout=_LOOKED_S, return_when=FIRST_COMPLETED).done
-        for future in done:
+        for future in finished(self._running, self._interrupt):
             task, summary = self._running.pop(future), future.result()
             remember_inputs(self._layout, self._dataset, task.index, task.inputs)
             yield summary, True

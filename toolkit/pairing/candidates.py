@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from toolkit.core.errors import UserError
-from toolkit.pairing.leaks import SAME_BITS, near_hashes
 from toolkit.store.catalog import Catalog
+from toolkit.store.near import SAME_BITS, near_hashes
 
 Splits = Literal["train", "val", "test"]
 SplitColumn = Literal["split", "split_artist_disjoint"]

@@ -16,14 +16,12 @@ import pyarrow.compute as pc
 
 from toolkit.store.catalog import Catalog
 from toolkit.store.columns import growing
-from toolkit.store.images import PICTURE_EXTENSIONS
+from toolkit.store.images import PICTURES_SQL
 
 ROLES = ("target", "content", "style")
 _FACTS = ("key", "split", "caption", "style", "artist", "weight", "width", "height")
 _PLACE = ("shard", "key", "offset", "size")
 _ROWS = 250_000  # samples at a time
-_EXTENSIONS = "|".join(PICTURE_EXTENSIONS)
-_PICTURES = f"list_filter(members, lambda m: regexp_matches(m.ext, '(^|\\.)({_EXTENSIONS})$'))"
 
 
 def compile_table(
@@ -185,7 +183,8 @@ def _first(*columns: Any) -> Any:
 def _main_sql(catalog: Catalog, dataset: str, condition: str) -> str:
     return f"""
     WITH chosen AS (
-      SELECT *, {_link("content")} AS content, {_link("style")} AS styled, {_PICTURES} AS pictures
+      SELECT *, {_link("content")} AS content, {_link("style")} AS styled,
+             {PICTURES_SQL} AS pictures
       FROM {catalog.files_of([dataset])} AS samples WHERE status = 'ok' AND ({condition}
       )
     ), found AS (
@@ -212,7 +211,7 @@ def _others(catalog: Catalog, linked: Sequence[str]) -> pa.Table:
     return catalog.table(f"""
     SELECT dataset || '/' || key AS name, hash(name) AS hash,
            dataset || '/' || shard || '.tar' AS path, key,
-           {_PICTURES}[1].offset AS offset, {_PICTURES}[1].size AS size, style, artist
+           {PICTURES_SQL}[1].offset AS offset, {PICTURES_SQL}[1].size AS size, style, artist
     FROM ({rows}) WHERE status = 'ok' AND {"true" if linked else "false"}
     """).combine_chunks()
 

@@ -18,6 +18,10 @@ PICTURE_EXTENSIONS = {
     "jpg": "jpg", "jpeg": "jpg", "png": "png", "webp": "webp", "gif": "gif", "bmp": "bmp",
     "tif": "tif", "tiff": "tif", "avif": "avif",
 }  # fmt: skip
+PICTURES_SQL = (  # of a manifest's column `members`
+    "list_filter(members, lambda m: regexp_matches(m.ext, "
+    f"'(^|\\.)({'|'.join(PICTURE_EXTENSIONS)})$'))"
+)
 # Nothing else is tried: some of Pillow's formats start other programs.
 PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 JPEG_QUALITY = 95

@@ -19,7 +19,12 @@ def sidecar_path(layout: Layout, dataset: str, stem: str, name: str) -> Path:
 
 
 def write_columns(
-    layout: Layout, dataset: str, stem: str, name: str, values: Mapping[str, Mapping[str, Any]]
+    layout: Layout,
+    dataset: str,
+    stem: str,
+    name: str,
+    values: Mapping[str, Mapping[str, Any]],
+    kinds: Mapping[str, pa.DataType] | None = None,
 ) -> None:
     """Writes the sidecar of one shard; samples without values become null.
 
@@ -27,14 +32,20 @@ def write_columns(
         layout, dataset, stem: the shard.
         name: the sidecar's name.
         values: per key, column name to number or text.
+        kinds: types of columns by their names, which are then there in any case; a number is
+            float64 otherwise.
     """
     manifest = layout.manifest_named(dataset, stem)
     rows = read_manifest(manifest)
-    columns = sorted({column for row in values.values() for column in row})
+    kinds = kinds or {}
+    columns = sorted({column for row in values.values() for column in row} | kinds.keys())
     table = pa.table(
         {
             "key": [row["key"] for row in rows],
-            **{c: _array([values.get(r["key"], {}).get(c) for r in rows]) for c in columns},
+            **{
+                c: _array([values.get(r["key"], {}).get(c) for r in rows], kinds.get(c))
+                for c in columns
+            },
         }
     ).replace_schema_metadata({SHARD_SHA256: manifest_metadata(manifest)[SHARD_SHA256]})
     path = sidecar_path(layout, dataset, stem, name)
@@ -43,9 +54,10 @@ def write_columns(
         pq.write_table(table, temporary, compression="zstd")
 
 
-def _array(found: list[Any]) -> pa.Array:
+def _array(found: list[Any], kind: pa.DataType | None) -> pa.Array:
     """Texts where one is; numbers otherwise, also where there is none."""
-    return pa.array(found, pa.string() if any(isinstance(v, str) for v in found) else pa.float64())
+    usual = pa.string() if any(isinstance(v, str) for v in found) else pa.float64()
+    return pa.array(found, kind or usual)
 
 
 def read_columns(layout: Layout, dataset: str, stem: str, name: str) -> pa.Table:

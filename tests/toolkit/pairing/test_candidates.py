@@ -12,9 +12,9 @@ from toolkit.core.errors import UserError
 from toolkit.core.records import Link, Record
 from toolkit.packing.dataset import pack
 from toolkit.pairing.candidates import find_candidates
-from toolkit.pairing.leaks import are_alike, near_hashes
 from toolkit.store.catalog import Catalog
 from toolkit.store.layout import Layout
+from toolkit.store.near import are_alike, near_hashes
 
 
 def signed(value: int) -> int:
