@@ -32,6 +32,7 @@ LAYERS = {
         "toolkit.encoders",
     ),
     "toolkit.pairing": ("toolkit.core", "toolkit.store"),
+    "toolkit.inspection": ("toolkit.core", "toolkit.store"),
     "toolkit.duplicates": (
         "toolkit.core",
         "toolkit.measures",

@@ -3,6 +3,7 @@
 python -m toolkit.inspect ls
 python -m toolkit.inspect show wikiart/impressionism-003 --out=/tmp/look
 python -m toolkit.inspect stats --datasets=wikiart
+python -m toolkit.inspect diff wikiart --first_manifests=/old/manifests
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from toolkit.store.layout import Layout
 from toolkit.store.mirror import open_layout
 
 Format = Literal["table", "json", "csv"]
+_SHOWN = 20  # differences in a table
 
 
 def ls(
@@ -160,6 +162,55 @@ def stats(
         show_rows(["dataset", "failed because", "rows"], causes)
 
 
+def diff(
+    first: str,
+    second: str | None = None,
+    *,
+    first_manifests: Path | None = None,
+    shards: Path = Path("shards"),
+    manifests: Path = Path("manifests"),
+    format: Format = "table",
+) -> None:
+    """Compares two versions of a dataset by the keys of their samples: what was added, removed, and
+    changed, and in which columns. Pictures are compared by their sha256.
+
+    Args:
+        first: a dataset.
+        second: another one; with --first_manifests the same name otherwise.
+        first_manifests: folder or URL of the manifests that `first` is in, if others.
+        shards: folder or URL of the tars.
+        manifests: folder or URL of the manifests.
+        format: table (a summary), json or csv (every sample that differs).
+    """
+    from toolkit.inspection.differences import COMPARED, differences
+
+    if second is None and first_manifests is None:
+        raise UserError(f"compare {first} with what? write a second dataset, or the folder of an "
+                        "earlier version's manifests as --first_manifests=DIR")  # fmt: skip
+    sides = []
+    for name, place in ((first, first_manifests or manifests), (second or first, manifests)):
+        catalog = Catalog(open_layout(shards, place), [name])
+        print_gaps(catalog)
+        sides.append(catalog.table(
+            f"SELECT key, {', '.join(COMPARED)} FROM samples QUALIFY row_number() OVER "
+            "(PARTITION BY key ORDER BY status = 'ok' DESC, shard) = 1"
+        ))  # fmt: skip
+    found = differences(*sides)
+    if format != "table":
+        show_rows(["key", "what", "columns"], found.rows, format)
+        return
+    print(f"{found.same} samples are the same, {found.changed} changed, {found.added} added, "
+          f"{found.removed} removed")  # fmt: skip
+    if found.columns:
+        print()
+        show_rows(["column", "changed"], list(found.columns.items()))
+    if found.rows:
+        print()
+        show_rows(["key", "what", "columns"], found.rows[:_SHOWN])
+        if len(found.rows) > _SHOWN:
+            print(f"… {len(found.rows) - _SHOWN} more: --format=csv lists all")
+
+
 def _tar_bytes(layout: Layout, dataset: str, stem: str | None) -> float:
     pattern = f"{stem or dataset + '-??????'}.tar"
     return round(sum(p.stat().st_size for p in (layout.shards / dataset).glob(pattern)) / 1e6, 2)
@@ -174,4 +225,4 @@ def _one_value(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    run({"ls": ls, "show": show, "stats": stats}, "python -m toolkit.inspect")
+    run({"ls": ls, "show": show, "stats": stats, "diff": diff}, "python -m toolkit.inspect")

@@ -1,0 +1,1 @@
+"""What `toolkit.inspect` shows beside plain rows: differences, contact sheets, a viewer."""
