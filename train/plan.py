@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from toolkit.core import command
 from toolkit.core.errors import UserError
+from toolkit.core.progress import Progress
 from toolkit.core.show import show
 
 _COLUMNS = ("method", "preset", "device", "batch", "weights", "step", "held out", "pictures",
@@ -39,13 +40,19 @@ def plan(
 
     memory = bytes_in(vram) if vram else 0
     methods = [check_method(method)] if method else method_names()
+    presets = [
+        (name, path.stem)
+        for name in methods
+        for path in sorted((Path(__file__).parent / "methods" / name / "presets").glob("*.toml"))
+    ]
     rows, unknown = [], []
-    for name in methods:
-        for path in sorted((Path(__file__).parent / "methods" / name / "presets").glob("*.toml")):
+    with Progress(len(presets), "plan", "presets") as progress:
+        for name, preset in presets:
             try:
-                rows.append(_row(name, path.stem, memory, device))
+                rows.append(_row(name, preset, memory, device))
             except UserError as error:
-                unknown.append(f"{name}, {path.stem}: {error}")
+                unknown.append(f"{name}, {preset}: {error}")
+            progress.advance(note=f"{name}, {preset}")
     show([*_COLUMNS, *([f"for {vram}"] if vram else [])], rows, format)
     for line in unknown:
         print(f"not planned: {line}", file=sys.stderr)

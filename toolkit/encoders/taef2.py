@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from toolkit.encoders.api import Codec, Precision
-from toolkit.encoders.loading import Pretrained, dtype_of, load, ready, weights_hash
+from toolkit.encoders.loading import PLANNED, Pretrained, dtype_of, load, ready, weights_hash
 from toolkit.encoders.pixels import unit
 
 READS, OUTPUTS = "picture", ("latent",)
@@ -121,6 +121,9 @@ def _from_pretrained(
     from safetensors.torch import load_file
 
     folder = Path(where)
+    if (folder / PLANNED).is_file():
+        with torch.device("meta"):
+            return make_encoder(), make_decoder()
     if folder.is_dir() and not any((folder / name).exists() for name in (JOINED, *FILES)):
         raise FileNotFoundError(f"it takes {JOINED}, or {' and '.join(FILES)}")
     if folder.is_dir() and not (folder / JOINED).exists():

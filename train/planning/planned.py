@@ -47,6 +47,10 @@ def _with_models(settings: RunConfig, folder: Path) -> RunConfig:
         changed["weights"] = ""
     elif "weights" in names and "autoencoder_kl" in getattr(own, "made_by", ""):
         changed["weights"] = str(_model(settings, own.weights or _AUTOENCODER, folder / "w"))
+    elif "taef2" in getattr(own, "made_by", "") and not own.weights:  # it has one size
+        (folder / "w").mkdir()
+        (folder / "w" / PLANNED).write_text(settings.device.partition(":")[0], "utf-8")
+        changed["weights"] = str(folder / "w")
     return replace(settings, method_config=replace(own, **changed))
 
 
