@@ -31,14 +31,16 @@ def plan(
 
     Args:
         method: of this method alone; of all otherwise.
-        vram: memory of the card, as 24GB: what has to be added to each preset for it to fit.
-        device: cpu or cuda, instead of the presets' own.
+        vram: memory of the card, as 24GB: what has to be added to each preset for it to fit, which
+            takes minutes.
+        device: cpu or cuda; with --vram cuda otherwise, and the presets' own without.
         format: table, json or csv.
     """
     from train.methods import check_method, method_names
     from train.planning.proposal import bytes_in
 
     memory = bytes_in(vram) if vram else 0
+    device = device or ("cuda" if vram else None)
     methods = [check_method(method)] if method else method_names()
     presets = [
         (name, path.stem)

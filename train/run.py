@@ -12,9 +12,11 @@ Flags are checked here; `train.training` wires data, method, optimiser and loop 
 
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +74,8 @@ def main(
         limit: do only so many steps, keep nothing, and say what the whole run will take.
         plan: only tell the memory that the run will take, from its configuration: no data are read,
             and no weights.
-        vram: with --plan, memory of the card, as 24GB, or of the host for a run on the CPU: what
-            has to be added for it to fit.
+        vram: as --plan, and for this much memory of the card, as 24GB, or of the host for a run on
+            the CPU, what has to be added for it to fit; exit code 1 where nothing makes it fit.
         name: the run's name; METHOD-PRESET otherwise.
         runs: folder of all runs.
         shards: folder or URL of the tars.
@@ -170,12 +172,17 @@ def _plan(asked: _Asked, folder: Any, vram: str | None) -> None:
 
     memory = bytes_in(vram) if vram else 0
     settings = asked.settings(folder)
-    if not memory:
-        print(*forecast(settings).lines(), sep="\n")
+    plain = forecast(settings)
+    if not vram:
+        print(*plain.lines(), sep="\n")
         return
-    proposal = propose(settings, memory)
-    print(*proposal.found.lines(), sep="\n")
-    print(describe(proposal, memory, settings.memory_limit))
+    proposal = propose(settings, memory, plain, partial(print, file=sys.stderr, flush=True))
+    print(*proposal.found.lines(" ".join(proposal.flags)), sep="\n")
+    if proposal.flags:
+        print(f"without {' '.join(proposal.flags)}: {plain.peak / 1e9:.2f} GB")
+    print(describe(proposal, vram, settings.memory_limit))
+    if not proposal.fits:
+        raise SystemExit(1)
 
 
 def _check_flags(

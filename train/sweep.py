@@ -10,6 +10,7 @@ three.
 """
 
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -111,6 +112,8 @@ def sweep(
         for job in jobs:
             print("\n".join(shlex.join(["python", *words]) for words in job.commands.values()))
         return
+    if device == "cuda":
+        _check_cards(cards)
     refuse_others(jobs, overwrite, "queue")
 
     def has_pictures(job: Job) -> bool:
@@ -120,6 +123,7 @@ def sweep(
     names, rows = table_of(jobs, outcome)
     keep(names, rows, runs / queue.name)
     show(names, rows, format)
+    print(f"kept in {runs / queue.name / 'sweep.json'}", file=sys.stderr)
     if outcome["failed"]:
         failed = "; ".join(job.label for job in outcome["failed"])
         raise UserError(f"{len(outcome['failed'])} of {len(jobs)} runs failed ({failed}): mend "
@@ -170,6 +174,15 @@ def _slots(cards: tuple[str, ...]) -> tuple[list[dict[str, str]], str]:
 
         cards = tuple(map(str, range(torch.cuda.device_count()))) or ("cpu",)
     return slots_of(cards), "cpu" if set(cards) == {"cpu"} else "cuda"
+
+
+def _check_cards(cards: tuple[str, ...]) -> None:
+    """Raises UserError for GPUs where there are none."""
+    import torch
+
+    if not torch.cuda.device_count():
+        raise UserError(f"--cards={','.join(cards)}: torch sees no GPU here; --cards=cpu trains "
+                        "without")  # fmt: skip
 
 
 def _values(layout: Layout, data: Any, by: str, where: str, only: tuple[str, ...]) -> list[str]:

@@ -1,16 +1,16 @@
 """The runs of a queue: every row of it, for each value of a column, with each seed."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.core.errors import UserError
 from toolkit.core.matrix import Flags, Row
 from toolkit.core.run_jobs import Job
-from toolkit.store.keys import HASH_LENGTH, make_key
 
 _LONGEST = 59  # characters of a run's name
+_HASH = 8
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ class SweepJob(Job):
 
 
 def jobs_of(queue: Queue, places: Places) -> list[SweepJob]:
-    """All runs: all with the first seed, then all with the next. Raises UserError for two of one
-    name."""
-    jobs = [_job(queue, places, parts, row, seed) for parts, row, seed in _combined(queue)]
-    names = [job.run.name for job in jobs]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UserError(f"two runs would be called {twice}: give a row of the matrix another name")
-    return jobs
+    """All runs: all with the first seed, then all with the next."""
+    every = list(_combined(queue))
+    plain = [_plain_name(queue.name, parts) for parts, *_ in every]
+    return [
+        _job(queue, places, _name_of(name, parts, plain), parts, row, seed)
+        for name, (parts, row, seed) in zip(plain, every, strict=True)
+    ]
 
 
 def _combined(queue: Queue) -> Iterator[tuple[dict[str, str | int], Row, int | None]]:
@@ -83,19 +83,22 @@ def _combined(queue: Queue) -> Iterator[tuple[dict[str, str | int], Row, int | N
 
 
 def _job(
-    queue: Queue, places: Places, parts: Mapping[str, str | int], row: Row, seed: int | None
+    queue: Queue,
+    places: Places,
+    name: str,
+    parts: Mapping[str, str | int],
+    row: Row,
+    seed: int | None,
 ) -> SweepJob:
-    name = _name_of(queue.name, parts)
     run = places.runs / name
     data = [f"--shards={places.shards}", f"--manifests={places.manifests}"]
     flags = dict(row.flags)
-    conditions = [f"({queue.where})"]
-    if "data.where" in flags:
-        conditions.append(f"({flags.pop('data.where')})")
+    given = (queue.where, flags.pop("data.where", "true"))
+    conditions = [f"({condition})" for condition in given if condition != "true"]
     if queue.by:
         text = str(parts[queue.by]).replace("'", "''")
         conditions.append(f"{queue.by} = '{text}'")
-    chosen = " and ".join(conditions)
+    chosen = " and ".join(conditions) or "true"
     train = ["-m", "train.run", queue.method, f"--config={queue.config}", f"--name={name}",
              f"--runs={places.runs}", *data, f"--device={queue.device}", f"--where={chosen}",
              *_words(flags), *([f"--seed={seed}"] if seed is not None else [])]  # fmt: skip
@@ -110,15 +113,21 @@ def _job(
     return SweepJob(label or name, run, folder, commands, parts)
 
 
-def _name_of(base: str, parts: Mapping[str, str | int]) -> str:
-    """BASE-VALUE-ROW-sSEED, as far as there are several; a hash stands for what would be too
-    long."""
-    tails = [f"s{part}" if key == "seed" else make_key(str(part)) for key, part in parts.items()]
-    plain = "-".join([base, *tails])
-    if len(plain) <= _LONGEST:
+def _plain_name(base: str, parts: Mapping[str, str | int]) -> str:
+    """BASE-VALUE-ROW-sSEED, as far as there are several."""
+    slugs = [
+        f"s{part}" if key == "seed" else re.sub(r"[^a-z0-9_]+", "-", str(part).lower()).strip("-")
+        for key, part in parts.items()
+    ]
+    return "-".join([base, *slugs])
+
+
+def _name_of(plain: str, parts: Mapping[str, str | int], others: Sequence[str]) -> str:
+    """The plain name, or its beginning and a hash where it is too long or two runs have it."""
+    if len(plain) <= _LONGEST and others.count(plain) == 1:
         return plain
-    digest = hashlib.sha256(repr(list(parts.items())).encode()).hexdigest()[:HASH_LENGTH]
-    return f"{base}-{digest}"
+    digest = hashlib.sha256(repr(list(parts.items())).encode()).hexdigest()[:_HASH]
+    return f"{plain[: _LONGEST - _HASH - 1].rstrip('-')}-{digest}"
 
 
 def _words(flags: Mapping[str, str]) -> list[str]:

@@ -34,7 +34,7 @@ def test_the_memory_of_a_preset_is_told_without_data_or_weights(
     assert rows["weights"] == pytest.approx(1.76, abs=0.01)  # 866 million in bf16, 6.6 trained
     assert "not known before: " in lines[-2]
     assert "the driver's context" in lines[-2]
-    assert lines[-1].startswith("fits 24 GB, of which 85% are allowed (--memory_limit): ")
+    assert lines[-1].startswith("fits 24GB, of which 85% are allowed (--memory_limit): ")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -85,6 +85,17 @@ def test_what_no_queue_can_be_is_refused(
     assert said in line
 
 
+def test_cards_are_looked_for_before_anything_runs(
+    data: Layout, tmp_path: Path, run_command: Any
+) -> None:
+    (tmp_path / "tasks.toml").write_text(PLAIN)
+    env = {"CUDA_VISIBLE_DEVICES": ""}
+    done = run_command("train.sweep", "tasks.toml", "--cards=0,1", cwd=tmp_path, env=env)
+    assert done.returncode == 2
+    assert done.stderr == "error: --cards=0,1: torch sees no GPU here; --cards=cpu trains without\n"
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_styles_and_rows_are_in_one_table(data: Layout, tmp_path: Path, run_command: Any) -> None:

@@ -7,6 +7,7 @@ or a machine that is lost costs what it was at; somebody else does that again.
 import logging
 import os
 import socket
+import sys
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,6 +38,9 @@ def connect() -> Any:
                 "start --address=HEAD:6379` joins it on other machines, RAY_ADDRESS names one "
                 f"[{one_line(error, 80)}]"
             ) from None
+        machines = sum(node["Alive"] for node in ray.nodes())
+        print(f"Ray cluster at {ray.get_runtime_context().gcs_address}: {machines} machines, "
+              f"{cores(ray)} cores", file=sys.stderr, flush=True)  # fmt: skip
     return ray
 
 

@@ -34,8 +34,8 @@ class Forecast:
         """Of what `--vram` is compared with: the GPU's memory, or the host's of a run on it."""
         return self.host if self.device == "cpu" else self.peaks.peak
 
-    def lines(self) -> Iterator[str]:
-        """For people."""
+    def lines(self, flags: str = "") -> Iterator[str]:
+        """For people. flags: what was added to the configuration."""
         peaks = self.peaks
         rows = {
             "weights": peaks.weights, "of these trained": peaks.trained,
@@ -43,7 +43,8 @@ class Forecast:
             "a training step": peaks.step, "a look at the held-out loss": peaks.held_out,
             "a look at pictures": peaks.pictures, "the most of all": peaks.peak,
         }  # fmt: skip
-        yield f"memory on {self.device}, in GB:"
+        more = f" with {flags}" if flags else ""
+        yield f"memory on {self.device}{more}, in GB:"
         for name, count in rows.items():
             yield f"  {name:<28}{'–' if count is None else f'{count / 1e9:8.2f}':>8}"
         yield f"  {'this process on the host':<28}{self.host / 1e9:8.2f}"

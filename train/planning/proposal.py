@@ -1,6 +1,7 @@
 """Which settings make a run fit a memory, without changing what it learns."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from toolkit.core.errors import UserError
@@ -27,10 +28,15 @@ def bytes_in(text: str) -> int:
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
 
 
-def propose(settings: RunConfig, memory: int, plain: Forecast | None = None) -> Proposal:
+def propose(
+    settings: RunConfig,
+    memory: int,
+    plain: Forecast | None = None,
+    tell: Callable[[str], object] = lambda _: None,
+) -> Proposal:
     """Settings by which a run keeps within the share of a memory that it is allowed.
 
-    plain: the forecast without any.
+    plain: the forecast without any; tell: is told of each try, which may take long.
 
     Activations are computed twice before batches are parted; then looks show less. Each of them
     leaves the trained weights what they are, but for the order of sums.
@@ -49,6 +55,8 @@ def propose(settings: RunConfig, memory: int, plain: Forecast | None = None) -> 
             return False
         settings, found = changed, now
         flags.update(named)
+        words = " ".join(f"--{name}={value}" for name, value in flags.items())
+        tell(f"with {words}: {now.peak / 1e9:.2f} GB")
         return True
 
     if _training(found) > limit and not settings.optim.gradient_checkpointing:
@@ -79,16 +87,17 @@ def _training(found: Forecast) -> int:
     return found.peaks.step + besides
 
 
-def describe(proposal: Proposal, memory: int, share: float) -> str:
-    """For people."""
-    room = f"{memory / 1e9:g} GB, of which {share:.0%} are allowed (--memory_limit)"
+def describe(proposal: Proposal, memory: str, share: float) -> str:
+    """For people. memory: as `bytes_in` takes it; share: of it that is allowed."""
+    room = f"{memory}, of which {share:.0%} are allowed (--memory_limit)"
     peak = f"{proposal.found.peak / 1e9:.2f} GB"
     flags = " ".join(proposal.flags)
     if not proposal.fits:
         tried = f" even with {flags}" if flags else ""
+        cards = "several cards with --parallel=fsdp share weights and what belongs to them, "
         return (
-            f"does not fit {room}: {peak}{tried}; several cards with --parallel=fsdp share weights "
-            "and what belongs to them, a smaller --batch_size trains otherwise"
+            f"does not fit {room}: {peak}{tried}; {cards if proposal.found.device != 'cpu' else ''}"
+            "a smaller --batch_size trains otherwise"
         )
     if not flags:
         return f"fits {room}: {peak}"

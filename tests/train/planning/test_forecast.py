@@ -84,8 +84,8 @@ def test_what_is_proposed_is_the_least_that_fits(monkeypatch: pytest.MonkeyPatch
     assert more.fits
     none = propose(settings, 10_000_000)
     assert not none.fits
-    said = describe(none, 10_000_000, 0.85)
-    assert said.startswith("does not fit 0.01 GB, of which 85% are allowed (--memory_limit): ")
+    said = describe(none, "10MB", 0.85)
+    assert said.startswith("does not fit 10MB, of which 85% are allowed (--memory_limit): ")
     assert "even with --gradient_checkpointing=true" in said
 
 
