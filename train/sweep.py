@@ -68,7 +68,8 @@ def sweep(
         styles: the first so many of them.
         cards: numbers of GPUs, comma-separated, each for one process at a time; cpu, once for each
             process, on the CPU. All GPUs that there are otherwise, or one process on the CPU.
-        name: of the runs, as NAME-STYLE; METHOD-CONFIG, or the file's, otherwise.
+        name: of the runs, as NAME-STYLE-ROW-sSEED, as far as there are several; METHOD-CONFIG, or
+            the file's, otherwise. A hash ends names that would be too long.
         seed: of all runs; of several, comma-separated, each run is trained with each. The preset's
             or the matrix's otherwise. It never depends on the cards.
         where: SQL condition besides.
