@@ -57,7 +57,7 @@ def main(
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
-    from toolkit.duplicates.report import MEMBERS, by_split, leaks, members
+    from toolkit.duplicates.report import MEMBERS, by_group, by_split, leaks
     from toolkit.duplicates.search import Wanted, search
     from toolkit.duplicates.sidecar import write_sidecars
 
@@ -68,7 +68,8 @@ def main(
     condition = catalog.condition(where)
     equal = catalog.expression(same, "same") if same else ""
     found = search(catalog, Wanted(condition, distance, flipped, equal, flat, jobs))
-    rows = members(found)
+    groups = by_group(found)
+    rows = [row for members in groups for row in members]
     if not dry_run:
         write_sidecars(layout, catalog.datasets, found)
     if format != "table":
@@ -85,7 +86,7 @@ def main(
         show(MEMBERS, [tuple(row[name] for name in MEMBERS) for row in rows[:_SHOWN]])
         if len(rows) > _SHOWN:
             print(f"… {len(rows) - _SHOWN} more: --format=csv lists all")
-    if over := leaks(found):
+    if over := leaks(groups):
         print("\nleaks between splits:")
         show(("in", "and_in", "groups", "one_of_them"), over)
     if not dry_run and rows:

@@ -24,11 +24,9 @@ class OneInterrupt:
     @contextmanager
     def caught(self) -> Iterator["OneInterrupt"]:
         """Takes interrupts on; gives them back to whoever had them at the end."""
-        if threading.current_thread() is not threading.main_thread():
-            yield self
-            return
         before = signal.getsignal(signal.SIGINT)
-        if before is signal.SIG_IGN:
+        is_main = threading.current_thread() is threading.main_thread()
+        if not is_main or before is signal.SIG_IGN:
             yield self
             return
         signal.signal(signal.SIGINT, self._note)

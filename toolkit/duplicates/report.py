@@ -2,6 +2,7 @@
 group."""
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -27,12 +28,12 @@ def by_split(found: Found) -> list[tuple[Any, ...]]:
     return [(*place, *count) for place, count in sorted(counts.items())]
 
 
-def leaks(found: Found) -> list[tuple[Any, ...]]:
+def leaks(groups: Sequence[Sequence[dict[str, Any]]]) -> list[tuple[Any, ...]]:
     """Groups that reach over splits: for each two places, DATASET/SPLIT, of which not both are
     train, the number of groups and one of them."""
     counts: Counter[tuple[str, str]] = Counter()
     example: dict[tuple[str, str], str] = {}
-    for members in _by_group(found):
+    for members in groups:
         splits = {(row["dataset"], row["split"]) for row in members}
         for a, b in combinations(sorted(splits), 2):
             if a[1] != b[1]:
@@ -42,18 +43,14 @@ def leaks(found: Found) -> list[tuple[Any, ...]]:
     return [(*places, count, example[places]) for places, count in counts.most_common()]
 
 
-def members(found: Found) -> list[dict[str, Any]]:
-    """All pictures that have copies, by group, the one that speaks for it first."""
-    return [row for group in _by_group(found) for row in group]
-
-
 def names_of(found: Found) -> list[str]:
     """DATASET/KEY of the picture that speaks for each group."""
     first = found.pictures.select(["dataset", "key"]).take(pa.array(found.groups.first))
     return [f"{row['dataset']}/{row['key']}" for row in first.to_pylist()]
 
 
-def _by_group(found: Found) -> list[list[dict[str, Any]]]:
+def by_group(found: Found) -> list[list[dict[str, Any]]]:
+    """Rows with `MEMBERS`, all pictures that have copies: the one that speaks for a group first."""
     groups, names = found.groups, names_of(found)
     rows = np.flatnonzero(groups.number >= 0)
     chosen = found.pictures.select(["dataset", "key", "split"]).take(pa.array(rows)).to_pylist()

@@ -1,10 +1,10 @@
 """Looks for copies among the pictures of a catalogue."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from toolkit.duplicates.groups import Groups, Near, numbers_of, settle
 from toolkit.duplicates.looks import flat_rows, hash_flipped
@@ -94,14 +94,8 @@ def _without(pictures: pa.Table, is_flat: np.ndarray) -> pa.Table:
             place = pictures.column_names.index(name)
             values = pictures[name].combine_chunks()
             nothing = pa.nulls(len(values), values.type)
-            pictures = pictures.set_column(place, name, _where(mask, nothing, values))
+            pictures = pictures.set_column(place, name, pc.if_else(mask, nothing, values))
     return pictures
-
-
-def _where(condition: Any, yes: Any, no: Any) -> Any:
-    import pyarrow.compute as pc
-
-    return pc.if_else(condition, yes, no)
 
 
 def _still(near: list[Near], pictures: pa.Table) -> list[Near]:

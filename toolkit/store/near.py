@@ -35,13 +35,9 @@ def near_pairs(left: str, right: str, bits: int) -> str:
 
 
 def near_hashes(left: str, right: str, bits: int) -> str:
-    """SQL for the distinct hashes of `left` that are within `bits`, 0..8, of one of `right`, the
-    same ones among them. left, right: as of `near_pairs`."""
-    return (
-        f"SELECT DISTINCT l.phash FROM ({_bands(left, bits)}) AS l JOIN ({_bands(right, bits)}) "
-        f"AS r ON l.band = r.band AND l.part = r.part "
-        f"WHERE bit_count(xor(l.phash, r.phash)) <= {bits}"
-    )
+    """SQL for the distinct hashes of `left` that are within `bits` of one of `right`, another
+    table; as of `near_pairs`."""
+    return f"SELECT DISTINCT l FROM ({near_pairs(left, right, bits)})"
 
 
 def _bands(table: str, bits: int) -> str:
