@@ -56,11 +56,11 @@ def main(
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
-    from eval.ablation_runs import Places, jobs_of
+    from eval.ablation_runs import jobs_of
     from eval.ablation_runs import rehearse as rehearsal
     from eval.bridge import check_later_flags, resolved_flags
     from toolkit.core.matrix import read_matrix
-    from toolkit.core.run_jobs import refuse_others, work
+    from toolkit.core.run_jobs import Places, refuse_others, work
 
     layout = local_layout(shards, manifests)
     plan = read_matrix(matrix, name, resolved_flags, check_later_flags)

@@ -7,26 +7,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from toolkit.core.matrix import Matrix, Row
-from toolkit.core.run_jobs import TRAIN, Job
+from toolkit.core.run_jobs import TRAIN, Job, Places, words_of
 
 STAGES = (TRAIN, "stylize", "eval")
-
-
-@dataclass(frozen=True)
-class Places:
-    """Folders of runs, tars and manifests."""
-
-    runs: Path
-    shards: Path
-    manifests: Path
-
-    @property
-    def data(self) -> list[str]:
-        """As flags."""
-        return [f"--shards={self.shards}", f"--manifests={self.manifests}"]
 
 
 @dataclass(frozen=True)
@@ -46,21 +31,17 @@ def jobs_of(matrix: Matrix, places: Places) -> list[RowJob]:
             run = places.runs / name
             train = [
                 "-m", "train.run", matrix.method, f"--config={matrix.config}", f"--name={name}",
-                f"--runs={places.runs}", *places.data, f"--seed={seed}", *_flags(row.flags),
+                f"--runs={places.runs}", *places.data, f"--seed={seed}", *words_of(row.flags),
             ]  # fmt: skip
             of_run = [f"--run={run}", *places.data]
             commands = {
                 "train": train,
-                "stylize": ["-m", "train.stylize", *of_run, *_flags(matrix.stylize)],
-                "eval": ["-m", "eval.run", *of_run, *_flags(matrix.evaluate)],
+                "stylize": ["-m", "train.stylize", *of_run, *words_of(matrix.stylize)],
+                "eval": ["-m", "eval.run", *of_run, *words_of(matrix.evaluate)],
             }
             folder = places.runs / matrix.name / "rows" / name
             jobs.append(RowJob(f"{row.name}, seed {seed}", run, folder, commands, row, seed))
     return jobs
-
-
-def _flags(flags: dict[str, str]) -> list[str]:
-    return [f"--{name}={value}" for name, value in flags.items()]
 
 
 def rehearse(jobs: Sequence[RowJob], steps: int) -> int:

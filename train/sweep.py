@@ -83,9 +83,9 @@ def sweep(
         shards: folder of the tars.
         manifests: folder of the manifests.
     """
-    from toolkit.core.run_jobs import refuse_others, work
+    from toolkit.core.run_jobs import Places, refuse_others, work
     from train.runs import RunFolder
-    from train.sweep_jobs import Places, Queue, jobs_of
+    from train.sweep_jobs import Queue, jobs_of
     from train.sweep_table import keep, table_of
 
     layout = local_layout(shards, manifests)

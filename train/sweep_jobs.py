@@ -4,10 +4,9 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from toolkit.core.matrix import Flags, Row
-from toolkit.core.run_jobs import Job
+from toolkit.core.run_jobs import Job, Places, words_of
 
 _LONGEST = 59  # characters of a run's name
 _HASH = 8
@@ -39,15 +38,6 @@ class Queue:
     seeds: Sequence[int]
     drawn: Flags
     then: Mapping[str, Flags]
-
-
-@dataclass(frozen=True)
-class Places:
-    """Folders of runs, tars and manifests."""
-
-    runs: Path
-    shards: Path
-    manifests: Path
 
 
 @dataclass(frozen=True)
@@ -91,7 +81,6 @@ def _job(
     seed: int | None,
 ) -> SweepJob:
     run = places.runs / name
-    data = [f"--shards={places.shards}", f"--manifests={places.manifests}"]
     flags = dict(row.flags)
     given = (queue.where, flags.pop("data.where", "true"))
     conditions = [f"({condition})" for condition in given if condition != "true"]
@@ -100,13 +89,13 @@ def _job(
         conditions.append(f"{queue.by} = '{text}'")
     chosen = " and ".join(conditions) or "true"
     train = ["-m", "train.run", queue.method, f"--config={queue.config}", f"--name={name}",
-             f"--runs={places.runs}", *data, f"--device={queue.device}", f"--where={chosen}",
-             *_words(flags), *([f"--seed={seed}"] if seed is not None else [])]  # fmt: skip
-    of_run = [f"--run={run}", *data]
+             f"--runs={places.runs}", *places.data, f"--device={queue.device}", f"--where={chosen}",
+             *words_of(flags), *([f"--seed={seed}"] if seed is not None else [])]  # fmt: skip
+    of_run = [f"--run={run}", *places.data]
     commands = {
         "train": train,
-        "stylize": ["-m", "train.stylize", *of_run, *_words(queue.drawn)],
-        **{later: ["-m", later, *of_run, *_words(more)] for later, more in queue.then.items()},
+        "stylize": ["-m", "train.stylize", *of_run, *words_of(queue.drawn)],
+        **{later: ["-m", later, *of_run, *words_of(more)] for later, more in queue.then.items()},
     }
     label = ", ".join(f"seed {part}" if key == "seed" else str(part) for key, part in parts.items())
     folder = places.runs / queue.name / "jobs" / name
@@ -128,7 +117,3 @@ def _name_of(plain: str, parts: Mapping[str, str | int], others: Sequence[str]) 
         return plain
     digest = hashlib.sha256(repr(list(parts.items())).encode()).hexdigest()[:_HASH]
     return f"{plain[: _LONGEST - _HASH - 1].rstrip('-')}-{digest}"
-
-
-def _words(flags: Mapping[str, str]) -> list[str]:
-    return [f"--{name}={text}" for name, text in flags.items()]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -63,17 +62,6 @@ purification = ["gated", "none"]
 style_schedule = ["none", "piecewise"]
 mix = ["main:3,fill50k:1", "main:1"]
 """
-
-
-@pytest.fixture
-def data(sample_data: Layout, tmp_path: Path) -> Layout:
-    """The sample data, in a layout that may grow."""
-    layout = Layout(tmp_path / "shards", tmp_path / "manifests")
-    shutil.copytree(sample_data.manifests, layout.manifests)
-    layout.shards.mkdir()
-    for folder in sample_data.shards.iterdir():
-        (layout.shards / folder.name).symlink_to(folder)
-    return layout
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,6 @@ from toolkit.store.layout import Layout
 
 # by flags of the command line: eval.run is asked for by --then
 PLAIN = SMALL.partition("[eval]")[0] + '[axes]\nmix = ["main:3,fill50k:1", "main:1"]\n'
-
-
-@pytest.fixture
-def data(sample_data: Layout, tmp_path: Path) -> Layout:
-    """The sample data, in a layout that may grow."""
-    layout = Layout(tmp_path / "shards", tmp_path / "manifests")
-    shutil.copytree(sample_data.manifests, layout.manifests)
-    layout.shards.mkdir()
-    for folder in sample_data.shards.iterdir():
-        (layout.shards / folder.name).symlink_to(folder)
-    return layout
 
 
 def flags_of(line: str) -> dict[str, str]:

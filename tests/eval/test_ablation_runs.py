@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from eval.ablation_runs import Places, jobs_of
+from eval.ablation_runs import jobs_of
 from toolkit.core.matrix import Matrix, Row
-from toolkit.core.run_jobs import State
+from toolkit.core.run_jobs import Places, State
 
 
 def test_jobs_go_through_all_rows_before_the_next_seed() -> None:

@@ -48,6 +48,25 @@ class State:
 
 
 @dataclass(frozen=True)
+class Places:
+    """Folders of runs, tars and manifests."""
+
+    runs: Path
+    shards: Path
+    manifests: Path
+
+    @property
+    def data(self) -> list[str]:
+        """As flags."""
+        return [f"--shards={self.shards}", f"--manifests={self.manifests}"]
+
+
+def words_of(flags: Mapping[str, str]) -> list[str]:
+    """Flags as words of a command line."""
+    return [f"--{name}={value}" for name, value in flags.items()]
+
+
+@dataclass(frozen=True)
 class Job:
     """One run. label: for people. run: its folder; folder: of the job's state; commands: arguments
     of Python by stage, in order; the stage `train` is one of train.run."""
