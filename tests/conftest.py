@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.browser import chromium
 from tests.fork_server import fork_server
 from toolkit.core.command import run
 from toolkit.core.records import Link, Record, Ref
@@ -242,6 +243,25 @@ def spoil() -> Callable[..., None]:
             write_manifest(manifest, rows, "f", "00")
 
     return start
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A real browser, without a window; skips where there is none."""
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """An empty tab; the test fails where a script of its pages does."""
+    tab = browser.new_page(viewport={"width": 1200, "height": 800})
+    tab.set_default_timeout(20_000)
+    problems: list[str] = []
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    yield tab
+    tab.close()
+    assert not problems
 
 
 @pytest.fixture(scope="session")

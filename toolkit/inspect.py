@@ -1,19 +1,25 @@
-"""Looks into packed data: what is there, one sample with its pictures, statistics.
+"""Looks into packed data: what is there, one sample with its pictures, statistics, galleries.
 
 python -m toolkit.inspect ls
 python -m toolkit.inspect show wikiart/impressionism-003 --out=/tmp/look
 python -m toolkit.inspect stats --datasets=wikiart
+python -m toolkit.inspect gallery "style='Cubism'" --order_by=artist
+python -m toolkit.inspect gallery --serve
 python -m toolkit.inspect diff wikiart --first_manifests=/old/manifests
 """
 
-import hashlib
+import os
+import shutil
+import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, get_args
 
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
 from toolkit.core.show import show as show_rows
-from toolkit.store.catalog import Catalog, print_gaps
+from toolkit.inspection.gallery import Written
+from toolkit.inspection.statistics import Part
+from toolkit.store.catalog import Catalog, print_gaps, without_rehearsals
 from toolkit.store.layout import Layout
 from toolkit.store.mirror import open_layout
 
@@ -56,110 +62,183 @@ def show(
     sample: str,
     *,
     out: Path | None = None,
+    png: Path | None = None,
+    draw: bool = False,
     shards: Path = Path("shards"),
     manifests: Path = Path("manifests"),
 ) -> None:
-    """Shows one sample: its manifest row, and its members saved as files with --out.
+    """Shows one sample: its manifest row; its pictures beside those it was made from, drawn in the
+    terminal or as one PNG; its members saved as files.
 
     Args:
         sample: DATASET/KEY, as `toolkit.query --format=keys` prints it.
         out: folder to write the sample's members to.
+        png: write the pictures side by side to this file.
+        draw: draw the pictures as coloured characters.
         shards: folder or URL of the tars.
         manifests: folder or URL of the manifests.
     """
-    from toolkit.store.samples import SampleReader
+    from toolkit.inspection.sample import (
+        facts,
+        pictures_of,
+        row_of,
+        save_members,
+        side_by_side,
+        write_png,
+    )
 
     layout = open_layout(shards, manifests)
-    dataset, slash, key = sample.partition("/")
-    if not slash and sample in layout.datasets():
-        raise UserError(
-            f"{sample} is a dataset: write {sample}/KEY; its keys are listed by python -m "
-            f"toolkit.query \"dataset='{sample}'\" --format=keys"
-        )
-    if not slash:
-        raise UserError(
-            f"{sample!r} is no sample: write DATASET/KEY, for example content/chelsea-00"
-        )
-    if dataset not in layout.datasets():
-        raise UserError(f"no dataset {dataset!r}: packed are {', '.join(layout.datasets())}")
-    row = SampleReader(layout, dataset).row(key)
-    for name, value in row.items():
-        if value not in (None, [], "") and name != "members":
-            print(f"{name:<16} {_one_value(value)}")
-    for member in row["members"] or ():
-        print(f"member           {member['ext']}: {member['size']} bytes at {member['offset']}")
+    row = row_of(layout, sample)
+    for name, value in facts(row):
+        print(f"{name:<16} {value}")
     if out is not None:
-        _save(layout, row, out)
+        for path in save_members(layout, row, out):
+            print(f"written          {path}")
+    if png is not None:
+        write_png(side_by_side(pictures_of(layout, row)), png)
+        print(f"written          {png}")
+    if draw:
+        from toolkit.inspection.terminal import colours_of, drawn
 
-
-def _save(layout: Layout, row: dict[str, Any], out: Path) -> None:
-    from toolkit.core.files import make_folder
-    from toolkit.store.samples import read_member
-
-    if not row["members"]:
-        raise UserError(f"nothing to write: {row['source_id']} was not packed ({row['error']})")
-    make_folder(out)
-    for member in row["members"]:
-        data = read_member(layout, row, member)
-        if member["sha256"] not in (None, hashlib.sha256(data).hexdigest()):
-            raise UserError(
-                f"the {member['ext']} of {row['dataset']}/{row['key']} is not what the manifest "
-                f"says: python -m toolkit.verify {row['dataset']} tells what is wrong"
-            )
-        path = out / f"{row['key']}.{member['ext']}"
-        path.write_bytes(data)
-        print(f"written          {path}")
+        size = shutil.get_terminal_size((80, 24))
+        strip = side_by_side(pictures_of(layout, row))
+        print(drawn(strip, size.columns, max(8, size.lines - 4), colours_of(os.environ)))
 
 
 def stats(
     where: str = "true",
     *,
+    of: Part | None = None,
+    out: Path | None = None,
     datasets: tuple[str, ...] | None = None,
     shards: Path = Path("shards"),
     manifests: Path = Path("manifests"),
     format: Format = "table",
 ) -> None:
-    """Counts, sizes and gaps per dataset; rows without a split count as train.
+    """Counts, sizes and gaps per dataset, styles by split, histograms of sizes and shapes; rows
+    without a split count as train.
 
     Args:
         where: an SQL expression; only rows for which it holds are counted.
+        of: one table alone: datasets, styles, sizes (pixels of the shorter side), aspects (width by
+            height), or causes (of what could not be used); as json and csv the datasets if not
+            given.
+        out: write all tables and plots to this HTML file.
         datasets: only these datasets.
         shards: folder or URL of the tars.
         manifests: folder or URL of the manifests.
         format: table, json or csv.
     """
+    from toolkit.inspection.plots import page, with_bars
+    from toolkit.inspection.statistics import statistics
+
+    if out is not None and (out.suffix != ".html" or format != "table"):
+        raise UserError(f"--out={out} writes HTML: name it NAME.html and leave --format away")
     catalog = Catalog(open_layout(shards, manifests), list(datasets) if datasets else None)
     print_gaps(catalog)
     condition = catalog.expression(where.strip() or "true", "where")
-    columns = {
-        "rows": "count(*)",
-        "ok": "count(*) FILTER (status = 'ok')",
-        "failed": "count(*) FILTER (status <> 'ok')",
-        "train": "count(*) FILTER (split = 'train' OR split IS NULL)",
-        "val": "count(*) FILTER (split = 'val')",
-        "test": "count(*) FILTER (split = 'test')",
-        "min_px": "min(least(width, height))",
-        "median_px": "median(least(width, height))",
-        "max_px": "max(greatest(width, height))",
-        "kilobytes": "round(avg(list_sum(list_transform(members, lambda m: m.size))) / 1000, 1)",
-        "styles": "count(DISTINCT style)",
-        "artists": "count(DISTINCT artist)",
-        "captioned": "count(caption)",
-        "same_bytes": "count(sha256) - count(DISTINCT sha256)",
-        "same_phash": "count(phash) - count(DISTINCT phash)",
-    }
-    chosen = ", ".join(columns.values())
-    rows = catalog.rows(
-        f"SELECT dataset, {chosen} FROM samples WHERE ({condition}\n) GROUP BY 1 ORDER BY 1"
-    )
-    show_rows(["dataset", *columns], rows, format)
-    causes = catalog.rows(
-        f"SELECT dataset, cause, count(*) FROM samples WHERE ({condition}\n) AND status <> 'ok' "
-        "GROUP BY 1, 2 ORDER BY 1, 2"
-    )
-    if causes and format == "table":
-        print()
-        show_rows(["dataset", "failed because", "rows"], causes)
+    every = get_args(Part) if format == "table" and of is None else (of or "datasets",)
+    tables = [statistics(catalog, condition, part) for part in every]
+    if out is not None:
+        from toolkit.core.files import make_folder, write_atomic
+
+        make_folder(out.parent)
+        write_atomic(out, page(where if where != "true" else "samples", tables).encode())
+        print(f"written to {out}: open it in a browser")
+        return
+    for table in tables:
+        names, rows = list(table.names), list(map(list, table.rows))
+        if format == "table":
+            if not rows and of is None:
+                continue
+            if table is not tables[0]:
+                print(f"\n{table.title}:")
+            if table.is_histogram:
+                names, rows = with_bars(table)
+        show_rows(names, rows, format)
+
+
+def gallery(
+    where: str = "true",
+    *,
+    out: Path = Path("gallery.html"),
+    serve: bool = False,
+    port: int = 8765,
+    order_by: str | None = None,
+    limit: int = 500,
+    width: int = 384,
+    columns: tuple[str, ...] | None = None,
+    datasets: tuple[str, ...] | None = None,
+    shards: Path = Path("shards"),
+    manifests: Path = Path("manifests"),
+) -> None:
+    """Pictures in a browser: searched, filtered, sorted by any column or score; each sample beside
+    the content, style and target that it was made from. As one HTML file that needs nothing else,
+    or with --serve for any number of samples, read from the shards as they are looked at.
+
+    Args:
+        where: an SQL expression, as `toolkit.query` takes it.
+        out: the HTML file.
+        serve: serve on this machine alone (127.0.0.1) in place of writing a file, until Ctrl-C.
+        port: of the server; 0 takes any that is free.
+        order_by: the column to begin with, with or without ` desc`.
+        limit: at most so many samples in the file, in that order.
+        width: pixels of the longer side of a picture in the file.
+        columns: of the sidecars' columns only these; all otherwise.
+        datasets: only these datasets; all but rehearsals otherwise.
+        shards: folder or URL of the tars.
+        manifests: folder or URL of the manifests.
+    """
+    import tempfile
+
+    from toolkit.inspection.columns import gallery_columns
+    from toolkit.inspection.gallery import about, write_gallery
+    from toolkit.inspection.pictures import Pictures
+    from toolkit.inspection.table import Table
+    from toolkit.inspection.views import View, order_sql
+
+    if limit < 1 or width < 16:
+        raise UserError("--limit takes a number from 1, --width one from 16")
+    if not serve and out.suffix != ".html":
+        raise UserError(f"--out={out} writes HTML: name it NAME.html")
+    layout = open_layout(shards, manifests)
+    catalog = Catalog(layout, list(datasets) if datasets else without_rehearsals(layout))
+    print_gaps(catalog)
+    condition, _ = catalog.usable(where)
+    shown = gallery_columns(catalog, list(columns) if columns else None)
+    column, _, direction = (order_by or "").strip().partition(" ")
+    if direction.strip().lower() not in ("", "asc", "desc"):
+        raise UserError(f"--order_by={order_by}: write a column, or a column and desc")
+    view = View(order=column, descending=direction.strip().lower() == "desc")
+    order_sql(view, {one.name: one for one in shown})  # refused before rows are read
+    with tempfile.TemporaryDirectory(prefix="tessera-gallery-") as folder:
+        table = Table(Path(folder) / "rows.duckdb", catalog, condition, shown)
+        if not table.count:
+            hints = catalog.misspelt(condition)
+            raise UserError("; ".join(["no sample for a gallery", *hints]))
+        title, pictures = "Tessera" if where == "true" else where, Pictures(layout)
+        if serve:
+            from toolkit.inspection.server import Viewer
+            from toolkit.inspection.server import serve as serve_viewer
+
+            facts = about(table, title, view.order, view.descending, takes_sql=True)
+            serve_viewer(Viewer(table, pictures, facts), port, lambda address: print(
+                f"{table.count} samples at {address} (Ctrl-C ends it)", flush=True
+            ))  # fmt: skip
+        else:
+            written = write_gallery(table, pictures, out, title, view, limit, width)
+            _told(written, out)
+
+
+def _told(written: Written, out: Path) -> None:
+    for line in written.broken[:_SHOWN]:
+        print(f"not shown: {line}", file=sys.stderr)
+    if len(written.broken) > _SHOWN:
+        print(f"not shown: {len(written.broken) - _SHOWN} more", file=sys.stderr)
+    print(f"{written.samples} samples, {written.pictures} pictures, {written.size / 1e6:.1f} MB: "
+          f"open {out} in a browser")  # fmt: skip
+    if written.left_out:
+        print(f"{written.left_out} samples are left out: --limit takes more, --serve all")
 
 
 def diff(
@@ -216,13 +295,8 @@ def _tar_bytes(layout: Layout, dataset: str, stem: str | None) -> float:
     return round(sum(p.stat().st_size for p in (layout.shards / dataset).glob(pattern)) / 1e6, 2)
 
 
-def _one_value(value: Any) -> str:
-    if isinstance(value, list):
-        return "; ".join(map(_one_value, value))
-    if isinstance(value, dict):
-        return ", ".join(f"{k}={v}" for k, v in value.items())
-    return str(value)
-
-
 if __name__ == "__main__":
-    run({"ls": ls, "show": show, "stats": stats, "diff": diff}, "python -m toolkit.inspect")
+    run(
+        {"ls": ls, "show": show, "stats": stats, "gallery": gallery, "diff": diff},
+        "python -m toolkit.inspect",
+    )

@@ -60,7 +60,7 @@ def main(
     layout = open_layout(shards, manifests)
     catalog = Catalog(layout, list(datasets) if datasets else without_rehearsals(layout))
     print_gaps(catalog)
-    condition, all_inputs = _condition(catalog, where)
+    condition, all_inputs = catalog.usable(where)
     if count:
         number = catalog.rows(f"SELECT count(*) FROM samples WHERE {condition}")[0][0]
         print(number)
@@ -97,14 +97,6 @@ def main(
 def _print_hints(catalog: Catalog, condition: str) -> None:
     for hint in catalog.misspelt(condition):
         print(hint, file=sys.stderr)
-
-
-def _condition(catalog: Catalog, where: str) -> tuple[str, bool]:
-    """The checked condition, and whether it looks at failed inputs too: they are part of the
-    manifest, but appear only when they are asked for."""
-    checked = catalog.condition(where)
-    asked = not {"status", "cause", "error"}.isdisjoint(catalog.columns_of(checked))
-    return f"({checked}\n)" if asked else f"({checked}\n) AND status = 'ok'", asked
 
 
 def _select(

@@ -98,6 +98,11 @@ def sidecar_columns(layout: Layout, datasets: Sequence[str]) -> list[str]:
         return []
 
 
+def named_columns(layout: Layout, datasets: Sequence[str]) -> list[tuple[str, str]]:
+    """Each sidecar's name with each column of it. Raises UserError for a damaged one."""
+    return [(a.name, column) for a in _known(layout, datasets).values() for column in a.columns]
+
+
 def attached_sha256(attached: Mapping[str, Attached]) -> str:
     """Hash of all that the attached sidecars say; empty where there is none."""
     if not attached:

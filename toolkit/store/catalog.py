@@ -74,6 +74,13 @@ class Catalog:
             raise UserError(f"where must be a condition, as in width > 500; {text!r} is {kind}")
         return checked
 
+    def usable(self, where: str) -> tuple[str, bool]:
+        """The checked condition, and whether it looks at failed inputs too: they are part of the
+        manifest, but appear only when they are asked for."""
+        checked = self.condition(where)
+        asked = not {"status", "cause", "error"}.isdisjoint(self.columns_of(checked))
+        return f"({checked}\n)" if asked else f"({checked}\n) AND status = 'ok'", asked
+
     def files_of(self, datasets: Sequence[str]) -> str:
         """SQL for the rows of some datasets only, of all columns, as they lie in the manifests."""
         files = [path for name in datasets for path in self._place.manifests_of(name)]
