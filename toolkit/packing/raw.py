@@ -1,6 +1,8 @@
 """Writes packed datasets back as loose files, in the layouts in which such data is handed around.
 
 content/<key>.jpg, <key>.txt             pictures with one caption a line
+coco/<split>2017/<key>.jpg               the same as COCO has them, with
+coco/annotations/captions_<split>2017.json
 wikiart/<Style>/<artist>_<title>.jpg     as WikiArt folders are arranged
 fill50k/prompt.json, source/, target/    Fill50K's own layout, JSON Lines
 teacher/<content>_<style>_seed<n>.jpg    with one JSON file of parameters beside each
@@ -43,7 +45,29 @@ def write_raw(layout: Layout, folder: Path) -> int:
 
                 write(root, row, member)
                 count += 1
+    _write_coco(layout, folder / "coco")
     return count
+
+
+def _write_coco(layout: Layout, root: Path) -> None:
+    """The dataset `content` in COCO's own structure."""
+    parts: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    annotations = make_folder(root / "annotations")
+    rows = (row for path in layout.manifests_of("content") for row in read_manifest(path))
+    for number, row in enumerate(rows, 1):
+        part = f"{row['split'] or 'train'}2017"
+        name = f"{row['key']}.jpg"
+        found = parts.setdefault(part, {"images": [], "annotations": []})
+        found["images"].append({"id": number, "file_name": name, "width": row["width"],
+                                "height": row["height"]})  # fmt: skip
+        found["annotations"] += [
+            {"id": 100 * number + place, "image_id": number, "caption": text}
+            for place, text in enumerate(row["captions"])
+        ]
+        data = read_member(layout, row, row["members"][0])
+        (make_folder(root / part) / name).write_bytes(data)
+    for part, found in parts.items():
+        (annotations / f"captions_{part}.json").write_text(json.dumps(found), "utf-8")
 
 
 def _content(root: Path, row: dict[str, Any], member: Member) -> None:
