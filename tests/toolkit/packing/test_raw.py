@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.conftest import Call
 from toolkit.core.errors import UserError
+from toolkit.pack import main as pack
 from toolkit.packing.raw import write_raw
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import read_manifest
@@ -58,6 +60,20 @@ def test_fill50k_has_its_own_layout(folder: Path, sample_data: Layout) -> None:
     for half in ("source", "target"):
         files = list((folder / "fill50k" / half).iterdir())
         assert hashes(files) == packed(sample_data, "fill50k", f"{half}.png")
+
+
+def test_coco_is_read_as_what_the_photographs_were(
+    folder: Path, sample_data: Layout, tmp_path: Path, call: Call
+) -> None:
+    layout = Layout(tmp_path / "s", tmp_path / "m")
+    done = call(pack, "coco", f"--src={folder / 'coco'}", "--jobs=1", layout)
+    assert done.code == 0, done.err
+
+    def facts(where: Layout, dataset: str) -> list[tuple[str, str, list[str]]]:
+        rows = (row for path in where.manifests_of(dataset) for row in read_manifest(path))
+        return sorted((row["sha256"], row["split"], row["captions"]) for row in rows)
+
+    assert facts(layout, "coco") == facts(sample_data, "content")
 
 
 def test_real_fill50k_has_the_same_form(folder: Path, shared_data: Path) -> None:
