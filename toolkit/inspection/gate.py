@@ -6,6 +6,7 @@ even makes the answer readable. So the host that is asked for must be the loopba
 its own names, and a request that says it comes from another site is refused.
 """
 
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -25,12 +26,12 @@ SAFE_HEADERS = {
 }
 
 
-def refusal(headers: Mapping[str, str], port: int) -> str | None:
-    """Why a request is refused, or None. headers: by lower-case names; port: the server's own."""
-    hosts = {f"{name}:{port}" for name in _NAMES} | (set(_NAMES) if port == 80 else set())
+def refusal(headers: Mapping[str, str]) -> str | None:
+    """Why a request is refused, or None. headers: by lower-case names. The port may be another one
+    than the server's own, as behind `ssh -L`."""
     host = headers.get("host", "").lower()
-    if host not in hosts:
-        return f"this server is not called {host or 'nothing'}: ask for 127.0.0.1:{port}"
+    if re.sub(r":\d{1,5}$", "", host) not in _NAMES:
+        return f"this server is not called {host or 'nothing'}: ask for 127.0.0.1"
     origin = headers.get("origin")
     if origin is not None and urlsplit(origin).netloc.lower() != host:
         return f"pages of {origin} may not ask this server"

@@ -94,7 +94,6 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "Tessera", ""
     timeout = 60  # seconds that a connection may be silent
     viewer: Viewer
-    port: int
 
     def do_GET(self) -> None:
         """Answers, unless the gate refuses."""
@@ -106,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, is_head: bool) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        why = refusal(headers, self.port)
+        why = refusal(headers)
         answer = _text(HTTPStatus.FORBIDDEN, why) if why else self._answer()
         self.send_response(answer.status)
         text_kinds = ("text/", "application/json")
@@ -141,14 +140,12 @@ class _Server(ThreadingHTTPServer):
 
 def serving(viewer: Viewer, port: int) -> ThreadingHTTPServer:
     """A server that listens. port: 0 takes a free one. Raises UserError: it is taken."""
-    handler: type[_Handler] = type("Handler", (_Handler,), {"viewer": viewer})
+    handler = type("Handler", (_Handler,), {"viewer": viewer})
     try:
-        server = _Server((LOOPBACK, port), handler)
+        return _Server((LOOPBACK, port), handler)
     except (OSError, OverflowError) as error:
         raise UserError(f"--port={port} cannot be listened on ({error}): take another one, "
                         "or 0 for any that is free") from None  # fmt: skip
-    handler.port = server.server_port
-    return server
 
 
 def serve(viewer: Viewer, port: int, ready: Callable[[str], None]) -> None:

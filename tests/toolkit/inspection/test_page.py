@@ -10,9 +10,11 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from bench.s3 import s3_server
 from tests.browser import REBOUND
 from tests.conftest import Call
 from tests.toolkit.inspection.conftest import HOSTILE, Served
+from toolkit.core.places import folder
 from toolkit.inspect import gallery
 from toolkit.store.layout import Layout
 
@@ -206,6 +208,24 @@ def test_what_cannot_be_shown_is_counted(
         page.wait_for_function("() => document.getElementById('broken').textContent")
         assert page.inner_text("#broken") == "1 cannot be shown"
         assert page.inner_text(".frame.bad").startswith("paintings/painting1: ")
+
+
+def test_a_gallery_from_an_object_store(
+    page: Any, looks: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server(looks.shards.parent) as proxy:
+        for name, value in proxy.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("TESSERA_CACHE", str(tmp_path / "cache"))
+        shards, manifests = (folder(f"s3://data/{name}") for name in ("shards", "manifests"))
+        out = tmp_path / "remote.html"
+        gallery(f"{OUTPUTS} and key < 'out05'", out=out, shards=shards, manifests=manifests)
+        whole = sum(path.stat().st_size for path in looks.shards.rglob("*.tar"))
+        assert proxy.sent < whole  # ranges, not tars
+    page.goto(out.as_uri())
+    assert keys(page) == [f"out{i:02d}" for i in range(5)]
+    drawn(page)
+    assert page.inner_text("#broken") == ""
 
 
 def test_failed_inputs_show_why(page: Any, served: Served, looks: Layout, toy_source: Any) -> None:

@@ -75,8 +75,9 @@ def test_no_path_leads_anywhere_else(served: Served, looks: Layout, path: str) -
     ("headers", "why"),
     [
         ({"host": "rebound.test:{port}"}, "not called"),
-        ({"host": "127.0.0.1"}, "not called"),
-        ({"host": "127.0.0.1:1"}, "not called"),
+        ({"host": "127.0.0.1x:{port}"}, "not called"),
+        ({"host": "localhost.evil.test"}, "not called"),
+        ({"host": "192.168.0.1:{port}"}, "not called"),
         ({"host": ""}, "not called"),
         ({"host": "127.0.0.1:{port}.evil.test"}, "not called"),
         ({"origin": "http://evil.test"}, "may not ask"),
@@ -101,7 +102,8 @@ def test_others_are_refused(
 def test_its_own_names_are_taken(served: Served, looks: Layout) -> None:
     address = served(looks)
     port = urlsplit(address).port
-    for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"LOCALHOST:{port}"):
+    behind_ssh = "localhost:9999"
+    for host in (f"127.0.0.1:{port}", f"localhost:{port}", f"LOCALHOST:{port}", behind_ssh):
         assert ask(address, "/about", host=host, origin=f"http://{host}")[0] == 200
     assert ask(address, "/", sec_fetch_site="cross-site", sec_fetch_dest="document")[0] == 200
 
