@@ -13,7 +13,9 @@ from pathlib import Path
 
 import fire
 
-_RECIPE = re.compile(r"^```\n(python -m [^\n]*)\n```\n\n```text\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_RECIPE = re.compile(
+    r"^```\n(python -m [^\n]*)\n```\n\n```text\n(.*?)^```$", re.DOTALL | re.MULTILINE
+)
 
 
 def recipes(page: Path) -> list[tuple[str, str]]:

@@ -2,8 +2,8 @@
 
     python -m docs.walk --folder=/tmp/tour --pictures=docs/pictures
 
-Pictures are taken of what the commands leave in the folder, with a browser (Chromium). Commands run with
-the interpreter of this process. A command that fails ends the walk with what it said.
+Pictures are taken of what the commands leave in the folder, with a browser (Chromium). Commands run
+with the interpreter of this process. A command that fails ends the walk with what it said.
 """
 
 import os
@@ -20,12 +20,12 @@ from typing import Any
 import fire
 
 ROOT = Path(__file__).resolve().parents[1]
-# Picture: the page it is taken of, its width and height in pixels, and what is scrolled to first.
+# Picture: the page it is taken of, and how many pixels of it, wide and high.
 PAGES = {
-    "paintings": ("paintings.html", 1200, 620, ""),
-    "targets": ("targets.html", 1200, 700, ""),
-    "report": ("runs/tour/report.html", 1000, 900, ""),
-    "outputs": ("outputs.html", 1200, 700, ""),
+    "paintings": ("paintings.html#side=128", 1200, 620),
+    "targets": ("targets.html#side=160", 1200, 640),
+    "report": ("runs/tour/report.html", 1000, 900),
+    "outputs": ("outputs.html#side=128", 1200, 640),
 }
 SAMPLES = "runs/tour/samples"
 
@@ -87,9 +87,10 @@ def take_pictures(folder: Path, out: Path) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     taken = []
     with browser() as open_browser:
-        for name, (page, width, height, _) in PAGES.items():
+        for name, (page, width, height) in PAGES.items():
             tab = open_browser.new_page(viewport={"width": width, "height": height})
-            tab.goto((folder / page).resolve().as_uri())
+            file, _, view = page.partition("#")
+            tab.goto(f"{(folder / file).resolve().as_uri()}#{view}")
             tab.wait_for_function("() => [...document.querySelectorAll('img[src]')]"
                                   ".every(i => i.complete)")  # fmt: skip
             tab.wait_for_timeout(300)
