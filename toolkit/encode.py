@@ -6,7 +6,6 @@ torchrun --nproc_per_node=4 -m toolkit.encode "true" --encoder=clip_image --devi
 """
 
 import resource
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from toolkit.cluster.ranks import spread_over
 from toolkit.core.checks import at_least
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
+from toolkit.core.log import hint
 from toolkit.core.memory import LIMIT
 from toolkit.encoding.plan import shards_of
 from toolkit.store.catalog import Catalog, print_gaps, without_rehearsals
@@ -176,7 +176,7 @@ def _print_summary(name: str, summary: Any) -> None:
     )
     for cause, count in sorted(summary.causes.items()):
         print(f"  not encoded, {cause}: {count}")
-    print(f"  {_memory()}", file=sys.stderr)
+    hint(f"  {_memory()}")
 
 
 def _print_forecast(name: str, found: Any) -> None:

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
+from toolkit.core.log import warn
 from toolkit.core.show import show as show_rows
-from toolkit.store.catalog import Catalog, print_gaps
+from toolkit.store.catalog import Catalog, no_dataset, print_gaps
 from toolkit.store.layout import Layout
 from toolkit.store.mirror import open_layout
 
@@ -81,7 +82,7 @@ def show(
             f"{sample!r} is no sample: write DATASET/KEY, for example content/chelsea-00"
         )
     if dataset not in layout.datasets():
-        raise UserError(f"no dataset {dataset!r}: packed are {', '.join(layout.datasets())}")
+        raise UserError(no_dataset(dataset, layout.datasets()))
     row = SampleReader(layout, dataset).row(key)
     for name, value in row.items():
         if value not in (None, [], "") and name != "members":
@@ -153,6 +154,8 @@ def stats(
         f"SELECT dataset, {chosen} FROM samples WHERE ({condition}\n) GROUP BY 1 ORDER BY 1"
     )
     show_rows(["dataset", *columns], rows, format)
+    for hint in catalog.misspelt(condition) if not rows else ():
+        warn(hint)
     causes = catalog.rows(
         f"SELECT dataset, cause, count(*) FROM samples WHERE ({condition}\n) AND status <> 'ok' "
         "GROUP BY 1, 2 ORDER BY 1, 2"

@@ -6,12 +6,12 @@
 `python -m train.run METHOD --config=… --plan` says more of one configuration.
 """
 
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.core import command
 from toolkit.core.errors import UserError
+from toolkit.core.log import warn
 from toolkit.core.progress import Progress
 from toolkit.core.show import show
 
@@ -57,7 +57,7 @@ def plan(
             progress.advance(note=f"{name}, {preset}")
     show([*_COLUMNS, *([f"for {vram}"] if vram else [])], rows, format)
     for line in unknown:
-        print(f"not planned: {line}", file=sys.stderr)
+        warn(f"not planned: {line}")
 
 
 def _row(method: str, preset: str, memory: int, device: str | None) -> list[Any]:

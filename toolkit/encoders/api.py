@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import choices, or_nearest
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -88,7 +89,7 @@ def encoders() -> list[str]:
 def encoder_module(name: str) -> Any:
     """The module of an encoder. Raises UserError for an unknown name."""
     if name not in encoders():
-        raise UserError(f"there is no encoder {name!r}: choose one of {', '.join(encoders())}")
+        raise UserError(f"there is no encoder {name!r}: {choices(name, encoders())}")
     return importlib.import_module(f"toolkit.encoders.{name}")
 
 
@@ -118,5 +119,6 @@ def open_encoder(
     for output in outputs:
         if output not in module.OUTPUTS:
             known = ", ".join(module.OUTPUTS)
-            raise UserError(f"{name} has no output {output!r}: choose from {known}")
+            near = or_nearest(output, module.OUTPUTS)
+            raise UserError(f"{name} has no output {output!r}: choose from {known}{near}")
     return module.open_encoder(weights, device, precision, tuple(outputs) or module.OUTPUTS[:1])

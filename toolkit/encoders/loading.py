@@ -4,7 +4,6 @@ Downloads are the hub library's own, so HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE 
 """
 
 import hashlib
-import sys
 import warnings
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import torch
 from huggingface_hub import is_offline_mode
 
 from toolkit.core.errors import UserError, one_line
+from toolkit.core.log import note, shows_bars
 
 PLANNED = "planned"
 """A file in a folder of configurations: models of it have shapes, and no weights (device meta). It
@@ -90,8 +90,8 @@ def load(
     size = f" ({default.size})" if is_usual else ""
     try:
         if not is_offline_mode():
-            print(f"fetching {where}{size} from the hub", file=sys.stderr, flush=True)
-        with quiet(with_bars=sys.stderr.isatty()):
+            note(f"fetching {where}{size} from the hub")
+        with quiet(with_bars=shows_bars()):
             return build(repository, **options)
     except Exception as error:
         wanted = (default.files if is_usual else ()) or ((f"{folder}/*",) if folder else ())

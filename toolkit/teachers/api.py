@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import choices
 
 _OTHER_FILES = ("api", "statistics", "protocol", "grading", "sdxl_pipeline")
 
@@ -68,5 +69,5 @@ def teacher_names() -> list[str]:
 def teacher_module(name: str) -> Any:
     """The module of a teacher. Raises UserError for an unknown one."""
     if name not in teacher_names():
-        raise UserError(f"there is no teacher {name!r}: choose one of {', '.join(teacher_names())}")
+        raise UserError(f"there is no teacher {name!r}: {choices(name, teacher_names())}")
     return importlib.import_module(f"toolkit.teachers.{name}")
