@@ -20,7 +20,7 @@ from toolkit.core.errors import UserError
 from toolkit.core.nearest import or_nearest
 
 Features = tuple[np.ndarray, ...]
-_NOT_EXTRACTORS = frozenset({"api", "preprocess", "weights", "lpips_network"})
+_NOT_EXTRACTORS = frozenset({"api", "inventory", "preprocess", "weights", "lpips_network"})
 
 
 class MissingWeights(UserError):

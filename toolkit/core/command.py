@@ -158,8 +158,6 @@ def _dispatch(
 def _call(
     command: Command, args: list[str], name: str, fields: Fields | None, is_first: bool
 ) -> None:
-    import fire
-
     hints = typing.get_type_hints(command)
     try:
         texts = _bind(command, args, name, hints, fields)
@@ -168,6 +166,12 @@ def _call(
         if is_first:
             raise
         raise SystemExit(error.exit_code) from None
+
+    try:
+        import fire
+    except ImportError:  # what tells that it is missing has to run without it
+        command(**values)
+        return
 
     def entry(**arguments: str) -> None:
         command(**{key: values[key] for key in arguments})

@@ -82,7 +82,16 @@ def encoders() -> list[str]:
     """Names of all encoders."""
     import toolkit.encoders as folder
 
-    helpers = {"alone", "api", "device", "loading", "lpips_network", "overflow", "pixels"}
+    helpers = {
+        "alone",
+        "api",
+        "device",
+        "inventory",
+        "loading",
+        "lpips_network",
+        "overflow",
+        "pixels",
+    }
     return sorted(m.name for m in pkgutil.iter_modules(folder.__path__) if m.name not in helpers)
 
 

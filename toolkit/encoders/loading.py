@@ -33,6 +33,17 @@ class Pretrained:
     size: str
     files: tuple[str, ...] = ()
 
+    @property
+    def command(self) -> str:
+        """What gets them."""
+        repository, folder = _parts(self.hub_id)
+        return download_command(repository, self.files or ((f"{folder}/*",) if folder else ()))
+
+
+def download_command(repository: str, files: Iterable[str] = ()) -> str:
+    """The hub's own command for a repository, or those of its files that fit a pattern."""
+    return f"hf download {repository}" + "".join(f' --include="{pattern}"' for pattern in files)
+
 
 def load_model(
     build: Callable[..., Any], weights: str | None, default: Pretrained, **options: Any
@@ -95,10 +106,10 @@ def load(
             return build(repository, **options)
     except Exception as error:
         wanted = (default.files if is_usual else ()) or ((f"{folder}/*",) if folder else ())
-        only = "".join(f' --include="{pattern}"' for pattern in wanted)
         raise UserError(
-            f"the weights {where}{size} are not on this machine: get them with `hf download "
-            f"{repository}{only}`, or name their folder with {flag}=DIR [{_brief(error)}]"
+            f"the weights {where}{size} are not on this machine: get them with "
+            f"`{download_command(repository, wanted)}`, or name their folder with {flag}=DIR "
+            f"[{_brief(error)}]"
         ) from None
 
 
@@ -214,6 +225,12 @@ def _split(where: str, flag: str) -> tuple[str, str]:
             f"{flag.lstrip('-')}={where}: there is no such folder; give a folder, or a hub id as "
             "ORGANISATION/NAME"
         )
+    return _parts(where)
+
+
+def _parts(hub_id: str) -> tuple[str, str]:
+    """Repository, and folder inside it."""
+    parts = hub_id.strip("/").split("/")
     return "/".join(parts[:2]), "/".join(parts[2:])
 
 
