@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from eval.run import metric_values
 from toolkit.core import command
 from toolkit.core.errors import UserError
 from toolkit.core.nearest import or_nearest
@@ -95,4 +96,4 @@ def _rank(summary: dict[str, Any], by: str) -> float:
 
 
 if __name__ == "__main__":
-    command.run(main, "python -m eval.leaderboard")
+    command.run(main, "python -m eval.leaderboard", values=metric_values)

@@ -33,6 +33,7 @@ LAYERS = {
     ),
     "toolkit.pairing": ("toolkit.core", "toolkit.store"),
     "toolkit.checkup": ("toolkit.core", "toolkit.store"),
+    "toolkit.completing": ("toolkit.core",),
     "toolkit.inspection": ("toolkit.core", "toolkit.store"),
     "toolkit.duplicates": (
         "toolkit.core",

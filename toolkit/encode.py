@@ -6,6 +6,7 @@ torchrun --nproc_per_node=4 -m toolkit.encode "true" --encoder=clip_image --devi
 """
 
 import resource
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -240,5 +241,11 @@ def _device(device: str, rank: int, threads: int) -> str:
     return own_device(device)
 
 
+def _values(_: list[str], __: Mapping[str, str]) -> dict[str, list[str]]:
+    from toolkit.encoders import encoders
+
+    return {"encoder": encoders()}
+
+
 if __name__ == "__main__":
-    run(main, "python -m toolkit.encode")
+    run(main, "python -m toolkit.encode", values=_values)

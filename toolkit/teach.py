@@ -24,7 +24,7 @@ from toolkit.core.errors import UserError
 from toolkit.core.log import hint, warn
 from toolkit.store.layout import Layout, local_layout
 from toolkit.teachers.api import teacher_module
-from toolkit.teachers.protocol import Protocol, load_protocol
+from toolkit.teachers.protocol import Protocol, load_protocol, protocol_names
 
 
 def main(
@@ -288,7 +288,11 @@ def _memory() -> str:
     return told
 
 
+def _values(_: list[str], __: Mapping[str, str]) -> dict[str, list[str]]:
+    return {"protocol": protocol_names()}
+
+
 if __name__ == "__main__":
     from toolkit.teaching.commands import COMMANDS
 
-    run({"": main, **COMMANDS}, "python -m toolkit.teach", fields=_fields)
+    run({"": main, **COMMANDS}, "python -m toolkit.teach", fields=_fields, values=_values)

@@ -6,6 +6,7 @@
 `python -m train.run METHOD --config=… --plan` says more of one configuration.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,5 +78,11 @@ def _row(method: str, preset: str, memory: int, device: str | None) -> list[Any]
     return row
 
 
+def _values(_: list[str], __: Mapping[str, str]) -> dict[str, list[str]]:
+    from train.methods import method_names
+
+    return {"method": method_names()}
+
+
 if __name__ == "__main__":
-    command.run(plan, "python -m train.plan")
+    command.run(plan, "python -m train.plan", values=_values)

@@ -220,6 +220,17 @@ def _fields(positional: list[str], flags: Mapping[str, str]) -> tuple[str, dict[
     return title, describe(fresh_config(method, config, {}))
 
 
+def known_values(positional: list[str], flags: Mapping[str, str]) -> dict[str, list[str]]:
+    """Names of methods, presets, and what fields take."""
+    from toolkit.core.described import choices_of
+    from train.methods import method_names, preset_names
+    from train.settings import fresh_config
+
+    method = positional[0] if positional else "style_adapter"
+    fields = choices_of(fresh_config(method, flags.get("config", "smoke"), {}))
+    return {"method": method_names(), "config": preset_names(method), **fields}
+
+
 if __name__ == "__main__":
     is_first = os.environ.get("RANK", "0") == "0"  # as torchrun sets it
-    run(main, "python -m train.run", fields=_fields, is_first=is_first)
+    run(main, "python -m train.run", fields=_fields, is_first=is_first, values=known_values)

@@ -227,5 +227,12 @@ def _fields(positional: list[str], flags: Mapping[str, str]) -> tuple[str, dict[
     return f"settings of {method}, and options of its pictures:", describe(settings) | texts
 
 
+def _known(positional: list[str], flags: Mapping[str, str]) -> dict[str, list[str]]:
+    from train.run import known_values
+
+    found = known_values(positional, flags)
+    return {**found, "what": found["method"]}
+
+
 if __name__ == "__main__":
-    command.run(sweep, "python -m train.sweep", fields=_fields)
+    command.run(sweep, "python -m train.sweep", fields=_fields, values=_known)

@@ -4,12 +4,13 @@ import contextlib
 import importlib
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from eval.features.api import Extractor, Extractors, MissingWeights, extractor_names
 from eval.metrics import metric_names, open_metric
 from eval.metrics.api import Tools
 from toolkit.core.errors import UserError
-from toolkit.encoders.inventory import Weights
+from toolkit.encoders.inventory import Weights, holds_weights
 
 
 class _Asked(Extractors):
@@ -29,7 +30,8 @@ def wanted() -> list[Weights]:
     users = _users()
     found = []
     for name in extractor_names():
-        find = getattr(importlib.import_module(f"eval.features.{name}"), "find", None)
+        module = importlib.import_module(f"eval.features.{name}")
+        find = getattr(module, "find", None)
         if find is None:
             continue
         used_by = tuple(f"metric {metric}" for metric in users[name]) or (f"extractor {name}",)
@@ -39,8 +41,16 @@ def wanted() -> list[Weights]:
             whose = error.what.partition(": ")[2]
             found.append(Weights(used_by, whose, error.size, error.command, None))
         else:
-            found.append(Weights(used_by, _name_of(place), "", "", str(place)))
+            found.append(_there(used_by, place, getattr(module, "PRETRAINED", None)))
     return found
+
+
+def _there(used_by: tuple[str, ...], place: Path, default: Any) -> Weights:
+    """Weights that were found; of a download that got no further than their configuration,
+    missing."""
+    if default is not None and not holds_weights(place):
+        return Weights(used_by, default.hub_id, default.size, default.command, None)
+    return Weights(used_by, _name_of(place), "", "", str(place))
 
 
 def _users() -> dict[str, list[str]]:

@@ -102,6 +102,7 @@ def test_an_environment_that_works(
     assert vgg["state"] == "ok"
     assert "2 MB in" in vgg["found"]
     assert "metric lpips_vgg" in vgg["found"] or "more" in vgg["found"]
+    assert weights["facebook/dino-vits16"]["state"] == "missing"
     taef2 = weights["madebyollin/taef2"]
     assert (taef2["state"], taef2["mend"]) == ("missing", "hf download madebyollin/taef2")
     sdxl = [one for one in json.loads(done.stdout)

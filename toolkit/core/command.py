@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import errno
 import inspect
+import json
 import keyword
 import os
 import re
@@ -23,10 +24,12 @@ from typing import Any, NoReturn
 
 from toolkit.core import log
 from toolkit.core.coerce import FALSE, TRUE, coerce
+from toolkit.core.described import Values, described
 from toolkit.core.errors import UserError, one_line
 from toolkit.core.nearest import nearest, suggestion
 
 _FEW = 8  # flags that are worth listing
+AS_JSON = "--help=json"
 _OF_ALL = ("help", "quiet", "log")
 _OF_ALL_HELP = "  --quiet, --log=MODE  what is said on stderr: quiet, plain, colour or json"
 Command = Callable[..., None]
@@ -40,6 +43,7 @@ def run(
     argv: Sequence[str] | None = None,
     fields: Fields | None = None,
     is_first: bool = True,
+    values: Values | None = None,
 ) -> None:
     """Runs `command` with the program's arguments and leaves with its exit code.
 
@@ -53,6 +57,7 @@ def run(
             help.
         is_first: of several processes that are given the same arguments, the first one says what is
             wrong with them.
+        values: those that are known for parameters, for programs that complete what is typed.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     with contextlib.ExitStack() as stack:
@@ -61,13 +66,17 @@ def run(
         except UserError as error:  # said as it would be without
             stack.enter_context(log.speaking("plain"))
             _refuse(one_line(error, 800), error.exit_code)
-        _run(command, name, args, fields, is_first)
+        _run(command, name, args, fields, is_first, values)
 
 
 def _run(
-    command: Command | Commands, name: str, args: list[str], fields: Fields | None, is_first: bool
-) -> None:
+    command: Command | Commands, name: str, args: list[str], fields: Fields | None,
+    is_first: bool, values: Values | None,
+) -> None:  # fmt: skip
     try:
+        if AS_JSON in args:
+            print(json.dumps(_as_values(command, args, fields, values)))
+            return
         _dispatch(command, name, args, fields, is_first)
         sys.stdout.flush()  # here, where a failure still has an answer
     except UserError as error:
@@ -89,6 +98,21 @@ def _run(
         if not isinstance(error.__context__, KeyboardInterrupt):
             raise
         _interrupted(error.__context__)
+
+
+def _as_values(
+    command: Command | Commands, args: list[str], fields: Fields | None, values: Values | None
+) -> dict[str, Any]:
+    """What `--help` says of a command and its sub-commands."""
+    if isinstance(command, Mapping):
+        parts = {key: _as_values(c, args, fields if not key else None, values)
+                 for key, c in command.items()}  # fmt: skip
+        return {**parts.pop("", {"summary": "", "parameters": []}), "commands": parts}
+    given = _split([arg for arg in args if arg != AS_JSON], {})
+    return described(
+        command, argument_texts(command), fields(*given)[1] if fields else {},
+        values(*given) if values else {},
+    )  # fmt: skip
 
 
 def _refuse(text: str, exit_code: int = 2) -> NoReturn:

@@ -11,7 +11,6 @@ An encoder is a file `toolkit/encoders/<name>.py` with
 """
 
 import importlib
-import pkgutil
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -19,6 +18,7 @@ import torch
 
 from toolkit.core.errors import UserError
 from toolkit.core.nearest import choices, or_nearest
+from toolkit.encoders import encoders
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -76,23 +76,6 @@ class CaptionEncoder(Protocol):
         """Each output as one float32 tensor a text; tokens are [L,D] with L up to the encoder's
         maximum."""
         ...
-
-
-def encoders() -> list[str]:
-    """Names of all encoders."""
-    import toolkit.encoders as folder
-
-    helpers = {
-        "alone",
-        "api",
-        "device",
-        "inventory",
-        "loading",
-        "lpips_network",
-        "overflow",
-        "pixels",
-    }
-    return sorted(m.name for m in pkgutil.iter_modules(folder.__path__) if m.name not in helpers)
 
 
 def encoder_module(name: str) -> Any:

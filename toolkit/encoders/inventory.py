@@ -98,6 +98,13 @@ def bytes_of(place: str) -> int:
     return sum(p.stat().st_size for p in files)
 
 
+def holds_weights(place: Path) -> bool:
+    """Whether a file is there, or in a folder one with weights."""
+    return place.is_file() or any(
+        path.name.endswith(_ENDINGS) for path in place.rglob("*") if path.is_file()
+    )
+
+
 def rooms_of(names: Iterable[str]) -> list[Weights]:
     """What the modules of these names want, merged."""
     return merged(one for name in names for one in importlib.import_module(name).wanted())
@@ -122,6 +129,6 @@ def _on_this_machine(hub_id: str, files: Iterable[str]) -> str | None:
     there = [p.relative_to(root).as_posix() for p in folder.rglob("*") if p.is_file()]
     patterns = [pattern for pattern in files if not pattern.endswith((".json", ".txt"))]
     if not patterns:
-        return str(folder) if any(name.endswith(_ENDINGS) for name in there) else None
+        return str(folder) if holds_weights(folder) else None
     is_whole = all(fnmatch.filter(there, pattern) for pattern in patterns)
     return str(folder) if is_whole else None
