@@ -21,7 +21,7 @@ STEPS = ("torch", "operators", "lpips", "clip", "gpu", "weights")
 ROOMS = (
     "toolkit.encoders.inventory",
     "toolkit.teachers.inventory",
-    "train.methods.inventory",
+    "train.inventory",
     "eval.features.inventory",
 )
 """Modules with `wanted()`, see `toolkit.encoders.inventory`; asked by name, since this package
