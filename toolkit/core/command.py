@@ -62,7 +62,7 @@ def run(
     args = list(sys.argv[1:] if argv is None else argv)
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(log.speaking(_asked_mode(args)))
+            stack.enter_context(log.speaking(log.asked_mode(args)))
         except UserError as error:  # said as it would be without
             stack.enter_context(log.speaking("plain"))
             _refuse(one_line(error, 800), error.exit_code)
@@ -118,23 +118,6 @@ def _as_values(
 def _refuse(text: str, exit_code: int = 2) -> NoReturn:
     log.error(text, exit_code)
     raise SystemExit(exit_code) from None
-
-
-def _asked_mode(args: list[str]) -> log.Mode | None:
-    """How the flags that every command takes, which are taken out of `args`, want it to speak.
-    Raises UserError."""
-    found: log.Mode | None = None
-    for arg in [arg for arg in args if re.match(r"--(quiet$|log(=|$))", arg)]:
-        place = args.index(arg)
-        args.remove(arg)
-        if arg == "--quiet":
-            found = "quiet"
-            continue
-        text = arg.partition("=")[2]
-        if arg == "--log":
-            text = args.pop(place) if place < len(args) else ""
-        found = log.check_mode(text, "--log")
-    return found
 
 
 def _interrupted(stop: BaseException) -> NoReturn:

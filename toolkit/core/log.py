@@ -15,6 +15,7 @@ import contextlib
 import datetime
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -44,6 +45,23 @@ def mode() -> Mode:
     if asked := os.environ.get(VARIABLE, ""):
         return check_mode(asked, VARIABLE)
     return "colour" if sys.stderr.isatty() else "plain"
+
+
+def asked_mode(args: list[str]) -> Mode | None:
+    """How the flags that every command takes, which are taken out of `args`, want it to speak.
+    Raises UserError."""
+    found: Mode | None = None
+    for arg in [arg for arg in args if re.match(r"--(quiet$|log(=|$))", arg)]:
+        place = args.index(arg)
+        args.remove(arg)
+        if arg == "--quiet":
+            found = "quiet"
+            continue
+        text = arg.partition("=")[2]
+        if arg == "--log":
+            text = args.pop(place) if place < len(args) else ""
+        found = check_mode(text, "--log")
+    return found
 
 
 @contextlib.contextmanager
