@@ -8,7 +8,6 @@ The matrix is a TOML file: a baseline and what is varied, see toolkit/core/matri
 
 import json
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from toolkit.core import command
 from toolkit.core.cards import slots_of
 from toolkit.core.errors import UserError
 from toolkit.core.files import make_folder, write_atomic
+from toolkit.core.log import hint, note
 from toolkit.core.show import show
 from toolkit.store.layout import Layout, local_layout
 
@@ -77,7 +77,7 @@ def main(
         return
     refuse_others(jobs, overwrite)
     count = f"{len(plan.rows)} rows, {len(plan.seeds)} seeds: {len(jobs)} runs"
-    print(count, file=sys.stderr, flush=True)
+    note(count)
     slots = slots_of(cards) if cards else [{}]
 
     def is_scored(job: Any) -> bool:
@@ -89,10 +89,10 @@ def main(
     _print(result, format)
     folder = runs / plan.name
     where = f"page: {(folder / 'ablation.html').resolve()}; beside it .md, .json and .parquet"
-    print(where, file=sys.stderr)
+    hint(where)
     if outcome["elsewhere"]:
-        print(f"{len(outcome['elsewhere'])} runs are in the hands of another process: the one that "
-              "ends last writes the whole table", file=sys.stderr)  # fmt: skip
+        note(f"{len(outcome['elsewhere'])} runs are in the hands of another process: the one that "
+             "ends last writes the whole table")  # fmt: skip
     if outcome["failed"]:
         failed = ", ".join(job.label for job in outcome["failed"])
         raise UserError(f"{len(outcome['failed'])} of {len(jobs)} runs failed ({failed}): mend "
@@ -240,8 +240,8 @@ def _print(result: dict[str, Any], form: str) -> None:
     show(*overview(result), form)
     if form == "table":
         print("▲ better and ▼ worse than the baseline, · inside noise (Holm over the table)")
-    for note in result["notes"]:
-        print(note)
+    for line in result["notes"]:
+        print(line)
 
 
 if __name__ == "__main__":

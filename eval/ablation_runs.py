@@ -3,11 +3,13 @@
 runs/MATRIX/rows/RUN/    what is known of each
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from toolkit.core.log import VARIABLE
 from toolkit.core.matrix import Matrix, Row
 from toolkit.core.run_jobs import TRAIN, Job, Places, words_of
 
@@ -53,7 +55,7 @@ def rehearse(jobs: Sequence[RowJob], steps: int) -> int:
         command = [*job.commands[TRAIN], f"--limit={steps}"]
         done = subprocess.run(
             [sys.executable, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            check=False,
+            check=False, env={**os.environ, VARIABLE: "plain"},
         )  # fmt: skip
         failed += done.returncode != 0
         text = done.stdout if done.returncode == 0 else done.stderr

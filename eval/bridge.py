@@ -8,6 +8,7 @@ from typing import Any
 from eval.subject import Subject
 from toolkit.core.errors import UserError
 from toolkit.core.matrix import Resolved
+from toolkit.core.nearest import or_nearest
 from toolkit.store.layout import Layout
 
 
@@ -118,4 +119,7 @@ def check_later_flags(method: str, stylize: Mapping[str, str], evaluate: Mapping
             field_of(flag, inspect.signature(run.main).parameters, [])
     for name in filter(None, evaluate.get("metrics", "").split(",")):
         if name not in metric_names():
-            raise UserError(f"unknown metric {name!r}: known are {', '.join(metric_names())}")
+            known = metric_names()
+            raise UserError(
+                f"unknown metric {name!r}: known are {', '.join(known)}{or_nearest(name, known)}"
+            )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from toolkit.core import command
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import or_nearest
 from toolkit.core.show import show
 from toolkit.store.card import root_sha256
 from toolkit.store.layout import Layout, local_layout
@@ -82,6 +83,9 @@ def summary_of(name: str, runs: Path, layout: Layout) -> dict[str, Any]:
     if path is None:
         known = sorted(p.parent.parent.name for p in runs.glob("*/scores/summary.json"))
         there = f": scored are {', '.join(known)}" if known else ""
+        there += or_nearest(
+            Path(name).name, known or [p.parent.name for p in runs.glob("*/config.toml")]
+        )
         raise UserError(f"{name} is not scored, python -m eval.run does that{there}")
     summary: dict[str, Any] = json.loads(path.read_text("utf-8"))
     dataset = summary["dataset"]

@@ -17,6 +17,7 @@ from eval.set_scores import set_result
 from eval.summary import by_style, plain, results_of
 from eval.under_stylised import UnderStylised, under_stylised
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import or_nearest
 from toolkit.store.layout import Layout
 
 
@@ -37,7 +38,9 @@ def open_metrics(names: tuple[str, ...] | None, tools: Tools) -> Opened:
     known, opened = metric_names(), Opened(tools.extractors["look"])
     for name in names or ():
         if name not in known:
-            raise UserError(f"unknown metric {name!r}: known are {', '.join(known)}")
+            raise UserError(
+                f"unknown metric {name!r}: known are {', '.join(known)}{or_nearest(name, known)}"
+            )
     for name in names or known:
         try:
             found = open_metric(name, tools)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from eval.subject import Subject
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import or_nearest
 from toolkit.core.records import Link, Record, Ref
 from toolkit.packing.dataset import pack
 from toolkit.sources.folder import Folder, open_source
@@ -93,7 +94,10 @@ def _packed(given: str, layout: Layout, flag: str) -> str:
         return dataset
     packed = layout.datasets() if layout.manifests.is_dir() else []
     if given not in packed:
-        raise UserError(f"{flag}={given}: there is no such folder, and no dataset of that name")
+        raise UserError(
+            f"{flag}={given}: there is no such folder, and no dataset of that name"
+            f"{or_nearest(given, packed)}"
+        )
     return given
 
 

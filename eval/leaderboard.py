@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from eval.run import metric_values
 from toolkit.core import command
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import or_nearest
 from toolkit.core.show import show
 
 
@@ -40,7 +42,10 @@ def main(
     known = sorted({m["name"] for summary in summaries for m in summary["metrics"]})
     for name in (*(metrics or ()), *([by] if by else ())):
         if name not in known:
-            raise UserError(f"no run has the metric {name!r}: there are {', '.join(known)}")
+            raise UserError(
+                f"no run has the metric {name!r}: there are {', '.join(known)}"
+                f"{or_nearest(name, known)}"
+            )
     if by:
         summaries.sort(key=lambda summary: _rank(summary, by))
     columns = list(metrics or known)
@@ -91,4 +96,4 @@ def _rank(summary: dict[str, Any], by: str) -> float:
 
 
 if __name__ == "__main__":
-    command.run(main, "python -m eval.leaderboard")
+    command.run(main, "python -m eval.leaderboard", values=metric_values)

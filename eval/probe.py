@@ -7,13 +7,13 @@ pictures as often as the table says, which bounds what a score of generated pict
 DINOv2 and not CLIP, so that a model that was trained with CLIP is not judged by it.
 """
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from toolkit.core import command
 from toolkit.core.errors import UserError
+from toolkit.core.log import warn
 from toolkit.core.progress import Progress
 from toolkit.core.show import show
 from toolkit.store.layout import Layout, local_layout
@@ -99,7 +99,7 @@ def _pictures(layout: Layout, where: str, least: int) -> dict[str, list[Any]]:
         counts[picture.style] = counts.get(picture.style, 0) + 1
     few = sorted(style for style, count in counts.items() if count < least)
     if few:
-        print(f"left out, with fewer than {least} pictures: {', '.join(few)}", file=sys.stderr)
+        warn(f"left out, with fewer than {least} pictures: {', '.join(few)}")
     found["train"] = [p for p in found["train"] if counts[p.style] >= least]
     if not found["train"]:
         raise UserError(f"{where!r} names no pictures of split train with {least} of a style")

@@ -11,6 +11,7 @@ from typing import Any
 from toolkit.core import command
 from toolkit.core.errors import UserError
 from toolkit.core.files import write_atomic
+from toolkit.core.nearest import or_nearest
 from toolkit.store.card import root_sha256
 from toolkit.store.layout import Layout, local_layout
 
@@ -73,6 +74,7 @@ def _summary(subject: Any, layout: Layout, again: str) -> dict[str, Any]:
     if not path.is_file():
         known = sorted(p.parent.parent.name for p in path.parents[2].glob("*/scores/summary.json"))
         there = f"; scored are {', '.join(known)}" if known else ""
+        there += or_nearest(path.parents[1].name, known)
         raise UserError(f"nothing is scored there yet: python -m eval.run {again} does{there}")
     if subject.dataset not in layout.datasets():
         raise UserError(f"the pictures are gone: {_made_by(subject, again)}")

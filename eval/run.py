@@ -13,7 +13,7 @@ import json
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
@@ -254,5 +254,12 @@ def _interval(result: Any) -> str:
     return "–" if result.low is None else f"{result.low:.3g} … {result.high:.3g}"
 
 
+def metric_values(_: list[str], __: Mapping[str, str]) -> dict[str, list[str]]:
+    """The metrics there are."""
+    from eval.metrics import metric_names
+
+    return {"metrics": metric_names(), "by": metric_names()}
+
+
 if __name__ == "__main__":
-    command.run(main, "python -m eval.run")
+    command.run(main, "python -m eval.run", values=metric_values)

@@ -32,6 +32,8 @@ LAYERS = {
         "toolkit.encoders",
     ),
     "toolkit.pairing": ("toolkit.core", "toolkit.store"),
+    "toolkit.checkup": ("toolkit.core", "toolkit.store"),
+    "toolkit.completing": ("toolkit.core",),
     "toolkit.inspection": ("toolkit.core", "toolkit.store"),
     "toolkit.duplicates": (
         "toolkit.core",
@@ -222,7 +224,8 @@ def test_the_data_engine_works_without_torch() -> None:
 @pytest.mark.parametrize(
     "module",
     ["toolkit.pack", "toolkit.query", "toolkit.inspect", "toolkit.verify", "toolkit.plan",
-     "toolkit.encode", "toolkit.pairs", "toolkit.teach", "train.run", "train.stylize", "eval.run",
+     "toolkit.encode", "toolkit.pairs", "toolkit.teach", "toolkit.doctor",
+     "toolkit.completion", "train.run", "train.stylize", "eval.run",
      "eval.report"],
 )  # fmt: skip
 def test_help_answers_without_heavy_libraries(module: str) -> None:

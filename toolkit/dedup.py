@@ -6,12 +6,12 @@ python -m train.run --where="keep"
 """
 
 import os
-import sys
 from pathlib import Path
 from typing import Literal
 
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
+from toolkit.core.log import hint, warn
 from toolkit.core.show import show
 from toolkit.store.catalog import Catalog, print_gaps, without_rehearsals
 from toolkit.store.layout import local_layout
@@ -67,6 +67,8 @@ def main(
     print_gaps(catalog)
     condition = catalog.condition(where)
     equal = catalog.expression(same, "same") if same else ""
+    for line in catalog.misspelt(where):
+        warn(line)
     found = search(catalog, Wanted(condition, distance, flipped, equal, flat, jobs))
     groups = by_group(found)
     rows = [row for members in groups for row in members]
@@ -90,7 +92,7 @@ def main(
         print("\nleaks between splits:")
         show(("in", "and_in", "groups", "one_of_them"), over)
     if not dry_run and rows:
-        print('\nwritten as sidecars: --where="keep" leaves what gives way out', file=sys.stderr)
+        hint('\nwritten as sidecars: --where="keep" leaves what gives way out')
 
 
 def _check(distance: int, flat: float, jobs: int) -> None:

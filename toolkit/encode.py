@@ -6,7 +6,7 @@ torchrun --nproc_per_node=4 -m toolkit.encode "true" --encoder=clip_image --devi
 """
 
 import resource
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from toolkit.cluster.ranks import spread_over
 from toolkit.core.checks import at_least
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
+from toolkit.core.log import hint
 from toolkit.core.memory import LIMIT
 from toolkit.encoding.plan import shards_of
 from toolkit.store.catalog import Catalog, print_gaps, without_rehearsals
@@ -176,7 +177,7 @@ def _print_summary(name: str, summary: Any) -> None:
     )
     for cause, count in sorted(summary.causes.items()):
         print(f"  not encoded, {cause}: {count}")
-    print(f"  {_memory()}", file=sys.stderr)
+    hint(f"  {_memory()}")
 
 
 def _print_forecast(name: str, found: Any) -> None:
@@ -240,5 +241,11 @@ def _device(device: str, rank: int, threads: int) -> str:
     return own_device(device)
 
 
+def _values(_: list[str], __: Mapping[str, str]) -> dict[str, list[str]]:
+    from toolkit.encoders import encoders
+
+    return {"encoder": encoders()}
+
+
 if __name__ == "__main__":
-    run(main, "python -m toolkit.encode")
+    run(main, "python -m toolkit.encode", values=_values)

@@ -10,12 +10,12 @@ python -m toolkit.inspect diff wikiart --first_manifests=/old/manifests
 
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Literal, get_args
 
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
+from toolkit.core.log import warn
 from toolkit.core.show import show as show_rows
 from toolkit.inspection.gallery import Written
 from toolkit.inspection.statistics import Part
@@ -139,6 +139,9 @@ def stats(
     condition = catalog.expression(where.strip() or "true", "where")
     every = get_args(Part) if format == "table" and of is None else (of or "datasets",)
     tables = [statistics(catalog, condition, part) for part in every]
+    if not any(table.rows for table in tables):
+        for hint in catalog.misspelt(condition):
+            warn(hint)
     if out is not None:
         from toolkit.core.files import make_folder, write_atomic
 
@@ -232,9 +235,9 @@ def gallery(
 
 def _told(written: Written, out: Path) -> None:
     for line in written.broken[:_SHOWN]:
-        print(f"not shown: {line}", file=sys.stderr)
+        warn(f"not shown: {line}")
     if len(written.broken) > _SHOWN:
-        print(f"not shown: {len(written.broken) - _SHOWN} more", file=sys.stderr)
+        warn(f"not shown: {len(written.broken) - _SHOWN} more")
     print(f"{written.samples} samples, {written.pictures} pictures, {written.size / 1e6:.1f} MB: "
           f"open {out} in a browser")  # fmt: skip
     if written.left_out:

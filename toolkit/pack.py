@@ -214,5 +214,9 @@ def _source_options(positional: list[str], _: Mapping[str, str]) -> tuple[str, d
     return f"options of {kind}:", source_options(kind)
 
 
+def _values(_: list[str], __: Mapping[str, str]) -> dict[str, list[str]]:
+    return {"source": source_kinds()}
+
+
 if __name__ == "__main__":
-    run(main, "python -m toolkit.pack", fields=_source_options)
+    run(main, "python -m toolkit.pack", fields=_source_options, values=_values)

@@ -4,11 +4,10 @@ python -m toolkit.plan "style='Impressionism'" --mix=main:3,fill50k:1 --batch_si
 """
 
 import os
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from toolkit.core import log
 from toolkit.core.command import run
 from toolkit.core.errors import UserError
 from toolkit.core.show import show
@@ -80,8 +79,9 @@ def main(
     lookup = Lookup(selections, roles or None)
     per_source = zip(selections, weights.values(), lookup.num_bytes(), strict=True)
     window, total = sum(weights.values()), 0
-    note = partial(print, file=sys.stdout if format == "table" else sys.stderr)
-    note()
+    note = print if format == "table" else log.note
+    if format == "table":
+        print()
     for selection, weight, size in per_source:
         total += size
         batches = len(selection) / (batch_size * weight / window)

@@ -6,12 +6,12 @@ python -m toolkit.query --group_by=dataset,style --columns="count(*) as n, avg(w
 """
 
 import re
-import sys
 from pathlib import Path
 from typing import Literal
 
 from toolkit.core.command import run
 from toolkit.core.errors import UserError, one_line
+from toolkit.core.log import warn
 from toolkit.core.show import show
 from toolkit.store.catalog import Catalog, print_gaps, without_rehearsals
 from toolkit.store.mirror import open_layout
@@ -96,7 +96,7 @@ def main(
 
 def _print_hints(catalog: Catalog, condition: str) -> None:
     for hint in catalog.misspelt(condition):
-        print(hint, file=sys.stderr)
+        warn(hint)
 
 
 def _select(

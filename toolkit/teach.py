@@ -21,9 +21,10 @@ from toolkit.core.checks import at_least
 from toolkit.core.command import run
 from toolkit.core.config import describe, nest
 from toolkit.core.errors import UserError
+from toolkit.core.log import hint, warn
 from toolkit.store.layout import Layout, local_layout
 from toolkit.teachers.api import teacher_module
-from toolkit.teachers.protocol import Protocol, load_protocol
+from toolkit.teachers.protocol import Protocol, load_protocol, protocol_names
 
 
 def main(
@@ -91,7 +92,7 @@ def main(
         parts = ", ".join(module.SOURCES) or "nothing: it has no weights"
         raise UserError(f"--weights.{unknown[0]}: the teacher {chosen.teacher} takes {parts}")
     for line in getattr(module, "warnings", lambda settings: [])(chosen.settings):
-        print(line, file=sys.stderr)
+        warn(line)
     plans = tuple(map(_plan, plan))
     _teach(
         layout, plans or (layout.manifests / "pairs" / "pseudo_pairs_train.parquet",), chosen,
@@ -162,10 +163,9 @@ def _teach(
     with Places(layout, datasets_of(read_plans(plans))) as places:
         seeds = places.check(read_plans(plans))
         if odd := sorted(seeds - set(protocol.seeds)):
-            print(
+            warn(
                 f"the plan has seeds that the protocol {protocol.name} does not name: "
-                f"{', '.join(map(str, odd))}; it names {', '.join(map(str, protocol.seeds))}",
-                file=sys.stderr,
+                f"{', '.join(map(str, odd))}; it names {', '.join(map(str, protocol.seeds))}"
             )
         description = {
             "kind": "taught", "protocol": protocol.fields(), "protocol_sha256": protocol.sha256,
@@ -257,7 +257,7 @@ def _print(job: Any, summary: Any) -> None:
         print(f"  {grades}; {summary.retries} retries")
     for cause, count in sorted(summary.causes.items()):
         print(f"  refused attempts, {cause}: {count}")
-    print(f"  {_memory()}", file=sys.stderr)
+    hint(f"  {_memory()}")
     name, packed = job.source.dataset, summary.packed
     if packed is not None:
         print(
@@ -288,7 +288,11 @@ def _memory() -> str:
     return told
 
 
+def _values(_: list[str], __: Mapping[str, str]) -> dict[str, list[str]]:
+    return {"protocol": protocol_names()}
+
+
 if __name__ == "__main__":
     from toolkit.teaching.commands import COMMANDS
 
-    run({"": main, **COMMANDS}, "python -m toolkit.teach", fields=_fields)
+    run({"": main, **COMMANDS}, "python -m toolkit.teach", fields=_fields, values=_values)

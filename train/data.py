@@ -73,14 +73,18 @@ def _check_encoded(features: Sequence[Feature], used: Sequence[Selection]) -> No
     from toolkit.stream.tensor_index import used_shards
     from toolkit.stream.tensors import sources_of
 
-    absent: dict[tuple[str, str], set[str]] = {}
+    absent: dict[tuple[Layout, str, str], set[str]] = {}
     for feature in features:
         for layout, dataset in used_shards(sources_of(used, feature.role, feature.otherwise)):
             if not recipe_path(layout, dataset, feature.sidecar).exists():
-                absent.setdefault((feature.sidecar, feature.command), set()).add(dataset)
+                which = (layout, feature.sidecar, feature.command)
+                absent.setdefault(which, set()).add(dataset)
     if absent:
         raise UserError(
-            "; ".join(str(missing(sorted(names), *which)) for which, names in absent.items())
+            "; ".join(
+                str(missing(layout, sorted(names), *which))
+                for (layout, *which), names in absent.items()
+            )
         )
 
 

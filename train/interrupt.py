@@ -1,10 +1,11 @@
 """Ctrl-C and SIGTERM: the step is finished, a checkpoint written, and the run ends."""
 
 import signal
-import sys
 import threading
 from types import FrameType, TracebackType
 from typing import Any
+
+from toolkit.core.log import warn
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
@@ -44,10 +45,7 @@ class Interrupts:
         if not self._is_told:
             return
         again = ", once more stops at once" if number == signal.SIGINT else ""
-        print(
-            f"{NAMES[signal.Signals(number)]}: finishing this step, then a checkpoint{again}",
-            file=sys.stderr, flush=True,
-        )  # fmt: skip
+        warn(f"{NAMES[signal.Signals(number)]}: finishing this step, then a checkpoint{again}")
 
 
 def exit_code(number: int) -> int:

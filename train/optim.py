@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import or_nearest
 from train.config import OptimConfig
 
 
@@ -15,7 +16,10 @@ def with_rates(config: OptimConfig, groups: list[dict[str, Any]]) -> list[dict[s
     rates = _group_rates(config.group_lr)
     names = [group["name"] for group in groups]
     if unknown := sorted(rates.keys() - set(names)):
-        raise UserError(f"--optim.group_lr: no group {unknown[0]!r}; it has {', '.join(names)}")
+        raise UserError(
+            f"--optim.group_lr: no group {unknown[0]!r}; it has {', '.join(names)}"
+            f"{or_nearest(unknown[0], names)}"
+        )
     trained = []
     for group in groups:
         scale = group.get("lr_scale", 1.0)

@@ -6,12 +6,13 @@
 `python -m train.run METHOD --config=… --plan` says more of one configuration.
 """
 
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.core import command
 from toolkit.core.errors import UserError
+from toolkit.core.log import warn
 from toolkit.core.progress import Progress
 from toolkit.core.show import show
 
@@ -57,7 +58,7 @@ def plan(
             progress.advance(note=f"{name}, {preset}")
     show([*_COLUMNS, *([f"for {vram}"] if vram else [])], rows, format)
     for line in unknown:
-        print(f"not planned: {line}", file=sys.stderr)
+        warn(f"not planned: {line}")
 
 
 def _row(method: str, preset: str, memory: int, device: str | None) -> list[Any]:
@@ -77,5 +78,11 @@ def _row(method: str, preset: str, memory: int, device: str | None) -> list[Any]
     return row
 
 
+def _values(_: list[str], __: Mapping[str, str]) -> dict[str, list[str]]:
+    from train.methods import method_names
+
+    return {"method": method_names()}
+
+
 if __name__ == "__main__":
-    command.run(plan, "python -m train.plan")
+    command.run(plan, "python -m train.plan", values=_values)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import nearest
 from train.averages import Averages
 from train.config import RunConfig
 from train.data import Data, each_sample
@@ -139,6 +140,12 @@ def _move(loader: Any, cursor: Mapping[str, Any], force: bool) -> None:
     loader.load_state_dict(state)
 
 
+def _near_run(path: Path) -> str:
+    folder = path.parent if path.parent != Path() else Path("runs")
+    found = nearest(path.name, [p.parent.name for p in folder.glob("*/checkpoints")])
+    return f"; did you mean {folder / found}?" if found else ""
+
+
 def _weights_of(settings: RunConfig) -> dict[str, torch.Tensor]:
     """The weights that `init_from` names: a file, a checkpoint, or a run's last one."""
     path = Path(settings.init_from)
@@ -150,7 +157,7 @@ def _weights_of(settings: RunConfig) -> dict[str, torch.Tensor]:
         chosen = latest_checkpoint(path / "checkpoints")
     else:
         there = (Path("runs") / path / "checkpoints").is_dir()
-        hint = f"; did you mean runs/{path}?" if there else ""
+        hint = f"; did you mean runs/{path}?" if there else _near_run(path)
         raise UserError(
             f"--init_from={path}: name the folder of a run or of a checkpoint, or a .safetensors "
             f"file{hint}"

@@ -12,11 +12,9 @@ Flags are checked here; `train.training` wires data, method, optimiser and loop 
 
 import contextlib
 import os
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from toolkit.core.command import run
 from toolkit.core.config import describe, to_toml
 from toolkit.core.errors import UserError
 from toolkit.core.files import held, make_folder, write_atomic
+from toolkit.core.log import note
 from toolkit.store.layout import Layout
 from toolkit.store.mirror import open_layout
 
@@ -176,7 +175,7 @@ def _plan(asked: _Asked, folder: Any, vram: str | None) -> None:
     if not vram:
         print(*plain.lines(), sep="\n")
         return
-    proposal = propose(settings, memory, plain, partial(print, file=sys.stderr, flush=True))
+    proposal = propose(settings, memory, plain, note)
     print(*proposal.found.lines(" ".join(proposal.flags)), sep="\n")
     if proposal.flags:
         print(f"without {' '.join(proposal.flags)}: {plain.peak / 1e9:.2f} GB")
@@ -221,6 +220,17 @@ def _fields(positional: list[str], flags: Mapping[str, str]) -> tuple[str, dict[
     return title, describe(fresh_config(method, config, {}))
 
 
+def known_values(positional: list[str], flags: Mapping[str, str]) -> dict[str, list[str]]:
+    """Names of methods, presets, and what fields take."""
+    from toolkit.core.described import choices_of
+    from train.methods import method_names, preset_names
+    from train.settings import fresh_config
+
+    method = positional[0] if positional else "style_adapter"
+    fields = choices_of(fresh_config(method, flags.get("config", "smoke"), {}))
+    return {"method": method_names(), "config": preset_names(method), **fields}
+
+
 if __name__ == "__main__":
     is_first = os.environ.get("RANK", "0") == "0"  # as torchrun sets it
-    run(main, "python -m train.run", fields=_fields, is_first=is_first)
+    run(main, "python -m train.run", fields=_fields, is_first=is_first, values=known_values)

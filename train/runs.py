@@ -19,6 +19,7 @@ from typing import Any
 from toolkit.core.config import load_toml, resolve
 from toolkit.core.errors import UserError
 from toolkit.core.files import make_folder
+from toolkit.core.nearest import nearest
 from train.config import RunConfig
 from train.methods import config_module, default_method_config, load_method
 from train.methods.needs import DataFacts, Needs
@@ -148,8 +149,17 @@ def open_run(path: Path) -> RunFolder:
     if not folder.config.is_file():
         known = sorted(p.parent.name for p in path.parent.glob("*/config.toml"))
         hint = f"runs there: {', '.join(known)}" if known else "train one: python -m train.run"
-        raise UserError(f"there is no run in {path}; {hint}")
+        raise UserError(f"there is no run in {path}; {hint}{_near_run(path, known)}")
     return folder
+
+
+def _near_run(path: Path, known: list[str]) -> str:
+    """The run of nearly that name beside it, or in runs/."""
+    if found := nearest(path.name, known):
+        return f"; did you mean --run={path.parent / found}?"
+    there = sorted(p.parent.name for p in Path("runs").glob("*/config.toml"))
+    found = nearest(path.name, there)
+    return f"; did you mean --run={Path('runs') / found}?" if found else ""
 
 
 def default_config(method: str) -> RunConfig:

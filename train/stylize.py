@@ -6,7 +6,6 @@ python -m train.stylize --run=runs/demo --content=cat.jpg --style=wave.jpg --out
 
 import dataclasses
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from toolkit.core import command
 from toolkit.core.checks import at_least
 from toolkit.core.config import describe, nest, resolve
 from toolkit.core.errors import UserError
+from toolkit.core.log import note
 from toolkit.store.layout import Layout, local_layout
 from train.config import Precision
 
@@ -158,8 +158,8 @@ def _make_one(
 
 
 def _tell(method: Any) -> None:
-    for note in method.notes():
-        print(note, file=sys.stderr)
+    for line in method.notes():
+        note(line)
 
 
 def _check_one(method: str, how: Any, style: Path | None) -> None:

@@ -10,7 +10,6 @@ three.
 """
 
 import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,9 @@ from toolkit.core import command
 from toolkit.core.cards import slots_of
 from toolkit.core.config import describe, load_toml
 from toolkit.core.errors import UserError
+from toolkit.core.log import hint
 from toolkit.core.matrix import Flags, Matrix, Resolved, Row, read_matrix
+from toolkit.core.nearest import or_nearest
 from toolkit.core.run_jobs import Job
 from toolkit.core.show import show
 from toolkit.store.layout import Layout, local_layout
@@ -124,7 +125,7 @@ def sweep(
     names, rows = table_of(jobs, outcome)
     keep(names, rows, runs / queue.name)
     show(names, rows, format)
-    print(f"kept in {runs / queue.name / 'sweep.json'}", file=sys.stderr)
+    hint(f"kept in {runs / queue.name / 'sweep.json'}")
     if outcome["failed"]:
         failed = "; ".join(job.label for job in outcome["failed"])
         raise UserError(f"{len(outcome['failed'])} of {len(jobs)} runs failed ({failed}): mend "
@@ -201,7 +202,8 @@ def _values(layout: Layout, data: Any, by: str, where: str, only: tuple[str, ...
     )
     found = [str(row[0]) for row in rows]
     if unknown := [value for value in only if value not in found]:
-        raise UserError(f"--only={unknown[0]}: {dataset} has {', '.join(found)}")
+        near = or_nearest(unknown[0], found)
+        raise UserError(f"--only={unknown[0]}: {dataset} has {', '.join(found)}{near}")
     if not found:
         raise UserError(f"no sample of {dataset} has a {by}: there is nothing to train one by one")
     return [value for value in found if not only or value in only]
@@ -225,5 +227,12 @@ def _fields(positional: list[str], flags: Mapping[str, str]) -> tuple[str, dict[
     return f"settings of {method}, and options of its pictures:", describe(settings) | texts
 
 
+def _known(positional: list[str], flags: Mapping[str, str]) -> dict[str, list[str]]:
+    from train.run import known_values
+
+    found = known_values(positional, flags)
+    return {**found, "what": found["method"]}
+
+
 if __name__ == "__main__":
-    command.run(sweep, "python -m train.sweep", fields=_fields)
+    command.run(sweep, "python -m train.sweep", fields=_fields, values=_known)

@@ -1,7 +1,6 @@
 """One training from its settings to its end: data, method, optimiser, ranks and loop, wired
 together."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Any
 
 from toolkit.core.config import to_toml
 from toolkit.core.files import write_atomic
+from toolkit.core.log import warn
 from toolkit.encoders.device import usable_device
 from toolkit.encoders.loading import weights_hash
 from toolkit.store.layout import Layout
@@ -242,7 +242,7 @@ def _leave(training: Training, session: Session) -> None:
         why = f"stopped: {shortages[0]}; free some memory, or allow more with --memory_limit="
     if training.ranks.is_first:
         advice = how_to_resume(training.settings, training.folder, training.ranks.world)
-        print(f"{why}: {advice}", file=sys.stderr)
+        warn(f"{why}: {advice}")
     raise SystemExit(session.early_exit)
 
 

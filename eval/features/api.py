@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import or_nearest
 
 Features = tuple[np.ndarray, ...]
-_NOT_EXTRACTORS = frozenset({"api", "preprocess", "weights", "lpips_network"})
+_NOT_EXTRACTORS = frozenset({"api", "inventory", "preprocess", "weights", "lpips_network"})
 
 
 class MissingWeights(UserError):
@@ -101,8 +102,11 @@ class Extractors:
     def __post_init__(self) -> None:
         for name in self.weights:
             if name not in extractor_names():
-                known = ", ".join(extractor_names())
-                raise UserError(f"--weights={name}:…: there is no extractor {name!r}, only {known}")
+                known = extractor_names()
+                raise UserError(
+                    f"--weights={name}:…: there is no extractor {name!r}, only {', '.join(known)}"
+                    f"{or_nearest(name, known)}"
+                )
 
     def __getitem__(self, name: str) -> Extractor:
         """Raises MissingWeights."""

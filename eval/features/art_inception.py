@@ -5,6 +5,8 @@ Pictures keep their size, in [0,1], as the authors' program takes them; the netw
 places in the end.
 """
 
+from pathlib import Path
+
 import numpy as np
 
 from eval.features.api import CannotLook, Extractor, Features
@@ -21,9 +23,14 @@ LEAST_PX = 75  # smaller ones vanish inside the network
 _HEADS = ("fc", "AuxLogits")  # it has two of each
 
 
+def find(weights: str | None) -> Path:
+    """The file. Raises MissingWeights."""
+    return torch_file("art_inception", weights, FILE, COMMAND, "about 100 MB")
+
+
 def open_extractor(weights: str | None, device: str) -> Extractor:
     """Raises MissingWeights. weights: the file."""
-    path = torch_file("art_inception", weights, FILE, COMMAND, "about 100 MB")
+    path = find(weights)
     import torch
     from torchvision.models import Inception3
 

@@ -18,17 +18,19 @@ FILES = ("*.json", "*.txt", "model.safetensors")
 PRETRAINED = Pretrained("openai/clip-vit-base-patch32", "605 MB", FILES)
 
 
+def find(weights: str | None) -> str:
+    """The folder. Raises MissingWeights."""
+    return local_folder("clip", weights, PRETRAINED)
+
+
 def open_extractor(weights: str | None, device: str) -> Extractor:
     """Raises MissingWeights. weights: a folder or hub id with model, tokenizer and processor."""
-    return towers_of("clip", weights, PRETRAINED, device, together=True)
+    return towers_of(find(weights), device, together=True)
 
 
-def towers_of(
-    name: str, weights: str | None, default: Pretrained, device: str, together: bool = False
-) -> Extractor:
+def towers_of(folder: str, device: str, together: bool = False) -> Extractor:
     """Both towers of a CLIP model. together: whether it is so small that several pictures at once
     are faster."""
-    folder = local_folder(name, weights, default)
     import torch
 
     from toolkit.encoders.clip_image import open_encoder

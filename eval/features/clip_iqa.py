@@ -32,14 +32,20 @@ def open_unscaled(weights: str | None, device: str) -> Extractor:
     return _extractor(*load(weights, device), device, data_range=1.0)
 
 
-def load(weights: str | None, device: str) -> tuple[Any, Any]:
-    """The network, and what it makes of both texts, [2,D] of length 1. Raises MissingWeights."""
+def find(weights: str | None) -> Path:
+    """The folder. Raises MissingWeights, or UserError where the named one lacks a file."""
     folder = Path(weights) if weights is not None else FOLDER.expanduser()
     for name in (NETWORK, TOKENS):
         if not (folder / name).is_file():
             if weights is not None:
                 raise UserError(f"--weights=clip_iqa:{weights}: there is no {name} in it")
             raise MissingWeights(f"clip_iqa: {name}", COMMAND, "244 MB")
+    return folder
+
+
+def load(weights: str | None, device: str) -> tuple[Any, Any]:
+    """The network, and what it makes of both texts, [2,D] of length 1. Raises MissingWeights."""
+    folder = find(weights)
     import torch
     from piq.feature_extractors.clip import build_model
 

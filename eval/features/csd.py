@@ -35,7 +35,7 @@ _PARTS = {
 
 def open_extractor(weights: str | None, device: str) -> Extractor:
     """Raises MissingWeights. weights: a folder or hub id with the authors' file, or that file."""
-    path = _file(weights)
+    path = find(weights)
     import torch
 
     from toolkit.encoders.loading import weights_hash
@@ -57,7 +57,8 @@ def open_extractor(weights: str | None, device: str) -> Extractor:
     return Extractor(identity, kept=True, picture=style)
 
 
-def _file(weights: str | None) -> Path:
+def find(weights: str | None) -> Path:
+    """The file. Raises MissingWeights, or UserError where the named one is not there."""
     if weights is not None and Path(weights).is_file():
         return Path(weights)
     folder = Path(local_folder("csd", weights, PRETRAINED))
@@ -66,7 +67,7 @@ def _file(weights: str | None) -> Path:
             return folder / name
     if weights is not None:
         raise UserError(f"--weights=csd:{weights}: there is no {' or '.join(FILES)} in it")
-    raise MissingWeights("csd: its weights", f"hf download {PRETRAINED.hub_id}", PRETRAINED.size)
+    raise MissingWeights(f"csd: {PRETRAINED.hub_id}", PRETRAINED.command, PRETRAINED.size)
 
 
 def load_tower(state: dict[str, Any], path: Path) -> tuple[Any, Any, int]:

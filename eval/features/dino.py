@@ -15,14 +15,18 @@ PRETRAINED = Pretrained("facebook/dino-vits16", "87 MB")
 _RESIZED = 8 / 7  # of the side that the network sees: 256 of 224
 
 
+def find(weights: str | None) -> str:
+    """The folder. Raises MissingWeights."""
+    return local_folder("dino", weights, PRETRAINED)
+
+
 def open_extractor(weights: str | None, device: str) -> Extractor:
     """Raises MissingWeights. weights: a folder or hub id with model and picture processor."""
-    return embedding_of("dino", weights, PRETRAINED, device)
+    return embedding_of(find(weights), device)
 
 
-def embedding_of(name: str, weights: str | None, default: Pretrained, device: str) -> Extractor:
+def embedding_of(folder: str, device: str) -> Extractor:
     """The embedding of a transformer of the DINO family."""
-    folder = local_folder(name, weights, default)
     from toolkit.encoders.api import open_encoder
 
     encoder = open_encoder("dino", folder, device, "fp32")

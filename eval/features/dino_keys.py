@@ -16,9 +16,14 @@ PRETRAINED = Pretrained("facebook/dino-vitb8", "343 MB")
 SHORTEST_PX = 224
 
 
+def find(weights: str | None) -> str:
+    """The folder. Raises MissingWeights."""
+    return local_folder("dino_keys", weights, PRETRAINED)
+
+
 def open_extractor(weights: str | None, device: str) -> Extractor:
     """Raises MissingWeights. weights: a folder or hub id with a DINO ViT (not DINOv2)."""
-    folder = local_folder("dino_keys", weights, PRETRAINED)
+    folder = find(weights)
     import torch
     from transformers import AutoModel
 

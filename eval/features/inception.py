@@ -24,9 +24,14 @@ COMMAND = (
 LAYERS = ("2048", "64")
 
 
+def find(weights: str | None) -> Path:
+    """The file. Raises MissingWeights."""
+    return torch_file("inception", weights, FILE, COMMAND, "95 MB")
+
+
 def open_extractor(weights: str | None, device: str) -> Extractor:
     """Raises MissingWeights. weights: the file."""
-    path = torch_file("inception", weights, FILE, COMMAND, "95 MB")
+    path = find(weights)
     import torch
 
     from toolkit.encoders.loading import weights_hash

@@ -9,6 +9,8 @@ the squared distance of two such lists.
 The linear weights are inside the package; the trunks are torchvision's files.
 """
 
+from pathlib import Path
+
 import numpy as np
 
 from eval.features.api import CannotLook, Extractor, Features
@@ -19,6 +21,13 @@ from toolkit.encoders.lpips_network import load_network
 _LEAST_PX = 35  # AlexNet's last pooling needs them
 
 
+def find_trunk(trunk: str, weights: str | None, how: tuple[str, str, str]) -> Path:
+    """The file. Raises MissingWeights."""
+    file, function, size = how
+    command = f"python -c \"import torchvision; torchvision.models.{function}(weights='DEFAULT')\""
+    return torch_file(f"lpips_{trunk}", weights, file, command, size)
+
+
 def open_lpips(
     trunk: str, weights: str | None, device: str, how: tuple[str, str, str]
 ) -> Extractor:
@@ -27,9 +36,7 @@ def open_lpips(
 
     Raises MissingWeights.
     """
-    file, function, size = how
-    command = f"python -c \"import torchvision; torchvision.models.{function}(weights='DEFAULT')\""
-    path = torch_file(f"lpips_{trunk}", weights, file, command, size)
+    path = find_trunk(trunk, weights, how)
     import torch
 
     from toolkit.encoders.loading import weights_hash

@@ -5,6 +5,8 @@ relu1_1, 2_1, 3_1, 4_1 and 5_1, G = F·Fᵀ/(C·H·W) of activations F [C,H·W] 
 Johnson et al. 2016, Eq. 3), and come first; the last feature is relu3_1 itself, [256,H/4,W/4].
 """
 
+from pathlib import Path
+
 import numpy as np
 
 from eval.features.api import CannotLook, Extractor, Features
@@ -19,9 +21,14 @@ MAP = "relu3_1"
 _LEAST_PX = 16
 
 
+def find(weights: str | None) -> Path:
+    """The file. Raises MissingWeights."""
+    return torch_file("vgg19", weights, FILE, COMMAND, "575 MB")
+
+
 def open_extractor(weights: str | None, device: str) -> Extractor:
     """Raises MissingWeights. weights: torchvision's file."""
-    path = torch_file("vgg19", weights, FILE, COMMAND, "575 MB")
+    path = find(weights)
     import torch
     import torchvision
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from eval.features.api import MissingWeights
 from toolkit.core.errors import UserError, one_line
-from toolkit.encoders.loading import Pretrained
+from toolkit.encoders.loading import Pretrained, download_command
 
 
 def local_folder(what: str, weights: str | None, default: Pretrained) -> str:
@@ -28,8 +28,7 @@ def local_folder(what: str, weights: str | None, default: Pretrained) -> str:
         return snapshot_download(place, local_files_only=True)
     except LocalEntryNotFoundError:
         size = default.size if place == default.hub_id else "unknown size"
-        only = "".join(f' --include="{p}"' for p in default.files if place == default.hub_id)
-        command = f"hf download {place}{only}"
+        command = download_command(place, default.files if place == default.hub_id else ())
         raise MissingWeights(f"{what}: {place}", command, size) from None
     except HFValidationError:
         raise UserError(

@@ -7,11 +7,11 @@ or a machine that is lost costs what it was at; somebody else does that again.
 import logging
 import os
 import socket
-import sys
 from typing import Any
 from urllib.parse import urlsplit
 
 from toolkit.core.errors import UserError, one_line
+from toolkit.core.log import note
 
 RETRIES = 5  # of work whose worker died
 _PATIENCE_S = 5.0
@@ -39,8 +39,8 @@ def connect() -> Any:
                 f"[{one_line(error, 80)}]"
             ) from None
         machines = sum(node["Alive"] for node in ray.nodes())
-        print(f"Ray cluster at {ray.get_runtime_context().gcs_address}: {machines} machines, "
-              f"{cores(ray)} cores", file=sys.stderr, flush=True)  # fmt: skip
+        address = ray.get_runtime_context().gcs_address
+        note(f"Ray cluster at {address}: {machines} machines, {cores(ray)} cores")
     return ray
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from toolkit.cluster.connection import RETRIES, connect, cores
 from toolkit.core.errors import UserError
+from toolkit.core.log import VARIABLE
 
 _OWN = ("engine", "jobs")
 
@@ -95,7 +96,12 @@ def as_ranks(module: str, flags: list[str], jobs: int | None, device: str) -> No
 def _rank(module: str, flags: list[str], rank: int, world: int, folder: str) -> Any:
     """Exit code, and what was said on stdout and stderr."""
     os.chdir(folder)
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": "0"}
+    os.environ |= {
+        "RANK": str(rank),
+        "WORLD_SIZE": str(world),
+        "LOCAL_RANK": "0",
+        VARIABLE: "plain",
+    }
     before, sys.argv = sys.argv, [module, *flags]
     out, errors = io.StringIO(), io.StringIO()
     code: Any = 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import choices
 from toolkit.core.places import folder
 
 TRUE, FALSE = frozenset({"true", "yes", "1", "on"}), frozenset({"false", "no", "0", "off"})
@@ -30,7 +31,7 @@ def coerce(value: Any, annotation: Any, name: str) -> Any:
     if origin is typing.Literal:
         if value in args:
             return value
-        raise UserError(f"{name}={value!r}: choose one of {', '.join(map(str, args))}")
+        raise UserError(f"{name}={value!r}: {choices(str(value), args)}")
     if origin is tuple:
         items = value.split(",") if isinstance(value, str) else list(value)
         return tuple(coerce(_strip(item), args[0], name) for item in items if item != "")

@@ -9,9 +9,10 @@ Flags are written with underscores and accepted with dashes.
 """
 
 import atexit
-import difflib
+import contextlib
 import errno
 import inspect
+import json
 import keyword
 import os
 import re
@@ -21,10 +22,16 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from toolkit.core import log
 from toolkit.core.coerce import FALSE, TRUE, coerce
+from toolkit.core.described import Values, described
 from toolkit.core.errors import UserError, one_line
+from toolkit.core.nearest import nearest, suggestion
 
 _FEW = 8  # flags that are worth listing
+AS_JSON = "--help=json"
+_OF_ALL = ("help", "quiet", "log")
+_OF_ALL_HELP = "  --quiet, --log=MODE  what is said on stderr: quiet, plain, colour or json"
 Command = Callable[..., None]
 Commands = Mapping[str, "Command | Commands"]
 Fields = Callable[[list[str], Mapping[str, str]], tuple[str, Mapping[str, str]]]
@@ -36,6 +43,7 @@ def run(
     argv: Sequence[str] | None = None,
     fields: Fields | None = None,
     is_first: bool = True,
+    values: Values | None = None,
 ) -> None:
     """Runs `command` with the program's arguments and leaves with its exit code.
 
@@ -49,27 +57,41 @@ def run(
             help.
         is_first: of several processes that are given the same arguments, the first one says what is
             wrong with them.
+        values: those that are known for parameters, for programs that complete what is typed.
     """
     args = list(sys.argv[1:] if argv is None else argv)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(log.speaking(log.asked_mode(args)))
+        except UserError as error:  # said as it would be without
+            stack.enter_context(log.speaking("plain"))
+            _refuse(one_line(error, 800), error.exit_code)
+        _run(command, name, args, fields, is_first, values)
+
+
+def _run(
+    command: Command | Commands, name: str, args: list[str], fields: Fields | None,
+    is_first: bool, values: Values | None,
+) -> None:  # fmt: skip
     try:
+        if AS_JSON in args:
+            print(json.dumps(_as_values(command, args, fields, values)))
+            return
         _dispatch(command, name, args, fields, is_first)
         sys.stdout.flush()  # here, where a failure still has an answer
     except UserError as error:
-        print(f"error: {one_line(error, 800)}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+        _refuse(one_line(error, 800), error.exit_code)
     except BrokenPipeError:  # the reader went away, as `| head` does
         _discard_output()
         raise SystemExit(141) from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            print(f"error: file name too long: {str(error.filename)[:60]}…", file=sys.stderr)
-            raise SystemExit(2) from None
+            _refuse(f"file name too long: {str(error.filename)[:60]}…")
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         _discard_output()
         where = error.filename or "the output"
-        print(f"error: no space left for {where}: free some and try again", file=sys.stderr)
-        raise SystemExit(2) from None
+        _refuse(f"no space left for {where}: free some and try again")
     except KeyboardInterrupt as stop:  # its text says how to go on
         _interrupted(stop)
     except RuntimeError as error:  # what a second interrupt makes of a lock that is held for a wait
@@ -78,12 +100,32 @@ def run(
         _interrupted(error.__context__)
 
 
+def _as_values(
+    command: Command | Commands, args: list[str], fields: Fields | None, values: Values | None
+) -> dict[str, Any]:
+    """What `--help` says of a command and its sub-commands."""
+    if isinstance(command, Mapping):
+        parts = {key: _as_values(c, args, fields if not key else None, values)
+                 for key, c in command.items()}  # fmt: skip
+        return {**parts.pop("", {"summary": "", "parameters": []}), "commands": parts}
+    given = _split([arg for arg in args if arg != AS_JSON], {})
+    return described(
+        command, argument_texts(command), fields(*given)[1] if fields else {},
+        values(*given) if values else {},
+    )  # fmt: skip
+
+
+def _refuse(text: str, exit_code: int = 2) -> NoReturn:
+    log.error(text, exit_code)
+    raise SystemExit(exit_code) from None
+
+
 def _interrupted(stop: BaseException) -> NoReturn:
     # Another interrupt while the interpreter ends would make the exit code that of a signal: until
     # threads are joined it ends at once with the code of this one, then nothing is left to stop.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    print(": ".join(["interrupted", *map(str, stop.args)]), file=sys.stderr)
+    log.warn(": ".join(["interrupted", *map(str, stop.args)]))
     raise SystemExit(130) from None
 
 
@@ -111,7 +153,7 @@ def _dispatch(
         elif not args or args[0] in flags_help:
             print(_overview(named, name))
         else:
-            raise UserError(f"unknown sub-command {args[0]!r}: {_suggest(args[0], list(named))}")
+            raise UserError(f"unknown sub-command {args[0]!r}: {suggestion(args[0], named, 0.5)}")
         return
     if flags_help.intersection(args):
         given = _split([arg for arg in args if arg not in flags_help], {})
@@ -123,8 +165,6 @@ def _dispatch(
 def _call(
     command: Command, args: list[str], name: str, fields: Fields | None, is_first: bool
 ) -> None:
-    import fire
-
     hints = typing.get_type_hints(command)
     try:
         texts = _bind(command, args, name, hints, fields)
@@ -133,6 +173,12 @@ def _call(
         if is_first:
             raise
         raise SystemExit(error.exit_code) from None
+
+    try:
+        import fire
+    except ImportError:  # what tells that it is missing has to run without it
+        command(**values)
+        return
 
     def entry(**arguments: str) -> None:
         command(**{key: values[key] for key in arguments})
@@ -213,19 +259,14 @@ def field_of(flag: str, plain: Iterable[str], dotted: list[str]) -> str:
     return by_end[0]
 
 
-def _suggest(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-
-
 def _suggest_flag(flag: str, plain: Iterable[str], dotted: list[str]) -> str:
     """A dotted flag is found by its last part too: --lr means --optim.lr."""
     leaves = {name.rpartition(".")[2] for name in dotted}
-    wanted = difflib.get_close_matches(flag.rpartition(".")[2], leaves, n=1, cutoff=0.8)
-    by_leaf = [name for name in dotted if name.rpartition(".")[2] in wanted]
+    wanted = nearest(flag.rpartition(".")[2], leaves, 0.8)
+    by_leaf = [name for name in dotted if name.rpartition(".")[2] == wanted]
     in_group = [name for name in dotted if name.startswith(f"{flag}.")]
-    near = difflib.get_close_matches(flag, [*plain, *dotted], n=1, cutoff=0.6)
-    found = by_leaf or near or in_group
+    near = nearest(flag, [*plain, *dotted, *_OF_ALL])
+    found = by_leaf or ([near] if near else in_group)
     if found:
         return f"did you mean {' or '.join(f'--{name}' for name in found[:3])}?"
     known = [*plain, *dotted] if len(dotted) <= _FEW else [*plain, "the fields listed by --help"]
@@ -271,4 +312,4 @@ def _help(command: Command, name: str) -> str:
         default = "" if p.default in (p.empty, None) else f" (default: {p.default})"
         text = described.get(p.name, "")
         lines.append(f"  {shown if positional else '--' + flag:<18} {text}{default}")
-    return "\n".join([" ".join(usage), "", *lines])
+    return "\n".join([" ".join(usage), "", *lines, "", _OF_ALL_HELP])

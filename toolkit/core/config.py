@@ -6,7 +6,6 @@ TOML beside what it produced and repeats it.
 """
 
 import dataclasses
-import difflib
 import json
 import re
 import textwrap
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 
 from toolkit.core.coerce import coerce
 from toolkit.core.errors import UserError, one_line
+from toolkit.core.nearest import suggestion
 
 T = TypeVar("T")
 _FLAG_WIDTH = 42
@@ -77,9 +77,7 @@ def resolve(base: T, tree: Mapping[str, Any], origin: str = "config", group: str
     for name, value in tree.items():
         place = f"{group}{name}"
         if name not in hints:
-            near = difflib.get_close_matches(name, list(hints), n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(hints)}"
-            raise UserError(f"unknown name {place} in {origin}: {hint}")
+            raise UserError(f"unknown name {place} in {origin}: {suggestion(name, hints, 0.4)}")
         current = getattr(base, name)
         if dataclasses.is_dataclass(current):
             if not isinstance(value, Mapping):

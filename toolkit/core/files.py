@@ -5,13 +5,13 @@ import errno
 import fcntl
 import hashlib
 import os
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from toolkit.core.errors import UserError
+from toolkit.core.log import warn
 
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -142,7 +142,7 @@ def held(folder: Path, busy: str) -> Iterator[int]:
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
                 raise UserError(f"cannot lock {folder}: {error.strerror}") from None
-            print(f"{folder} cannot be locked: let no second process work there", file=sys.stderr)
+            warn(f"{folder} cannot be locked: let no second process work there")
         yield handle
     finally:
         os.close(handle)  # and with it the lock goes

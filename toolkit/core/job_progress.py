@@ -2,12 +2,13 @@
 
 import contextlib
 import json
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from toolkit.core.log import progress
 
 _TAIL = 8192  # bytes of a log in which its last step stands
 
@@ -32,7 +33,7 @@ def telling(
         while not ended.wait(every_s):
             if now := running():
                 told = "; ".join(describe(one) for one in now)
-                print(f"{finished()}; {told}", file=sys.stderr, flush=True)
+                progress("queue", f"{finished()}; {told}", running=[one.label for one in now])
 
     thread = threading.Thread(target=tell, daemon=True)
     thread.start()

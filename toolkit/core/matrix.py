@@ -20,7 +20,6 @@ content_path = "sdedit"
 [eval]                           # flags of eval.run, for all rows
 """
 
-import difflib
 import hashlib
 import itertools
 import re
@@ -31,6 +30,7 @@ from typing import Any
 
 from toolkit.core.config import load_toml
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import suggestion
 
 BASELINE = "baseline"
 _KEYS = ("method", "config", "vary", "seeds", "train", "axes", "rows", "stylize", "eval")
@@ -118,8 +118,7 @@ def _matrix(
 ) -> Matrix:
     for key in tree:
         if key not in _KEYS:
-            near = difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_KEYS)}"
+            hint = suggestion(key, _KEYS, 0.5)
             raise UserError(f"unknown name {key}: {hint}")
     method, config = _text(tree, "method", None), _text(tree, "config", "smoke")
     if config.endswith(".toml") and (path.parent / config).is_file():

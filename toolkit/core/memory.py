@@ -7,7 +7,6 @@ good order, instead of being killed.
 
 import math
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from toolkit.core.errors import OutOfMemory
+from toolkit.core.log import warn
 
 Step = TypeVar("Step")
 LIMIT = 0.85
@@ -208,7 +208,7 @@ def relieve(watch: MemoryWatch, lower: Callable[[], bool], seconds: float = 30.0
         lowered = lower()
         give_back()
         done = "less is done at once from now on" if lowered else "nothing is left to do less of"
-        print(f"{full}, above {watch.limit:.0%}: pausing; {done}", file=sys.stderr, flush=True)
+        warn(f"{full}, above {watch.limit:.0%}: pausing; {done}")
         if not wait_below(watch, seconds):
             return f"{watch.fullest_above() or full}, above {watch.limit:.0%}, after a pause"
     return watch.rising()

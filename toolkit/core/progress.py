@@ -1,10 +1,13 @@
-"""Progress of long work: a bar on a terminal, a plain line every few seconds otherwise."""
+"""Progress of long work: a bar on a terminal, a plain line every few seconds otherwise, or what
+`--log` asks for (`toolkit.core.log`)."""
 
 import os
 import sys
 import time
 from types import TracebackType
 from typing import Any
+
+from toolkit.core.log import progress, shows_bars
 
 _WIDE = 130  # columns that hold a bar beside everything else
 _NO_BAR = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
@@ -17,7 +20,7 @@ class Progress:
         total: how many units there are; None when unknown.
         label: what is being done.
         unit: the name of one unit.
-        every_s: seconds between two plain lines when stderr is no terminal.
+        every_s: seconds between two lines where there is no bar.
         done: units that were finished before, in an earlier run.
         is_shown: whether anything is; of several processes, one shows what all do.
     """
@@ -39,7 +42,7 @@ class Progress:
         self._bar: Any = None
 
     def __enter__(self) -> "Progress":
-        if self._is_shown and sys.stderr.isatty():
+        if self._is_shown and shows_bars():
             from tqdm import tqdm
 
             width = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # some do not tell
@@ -61,11 +64,21 @@ class Progress:
         now = time.monotonic()
         if self._is_shown and now - self._last >= self.every_s:
             self._last = now
-            print(self._line(now), file=sys.stderr, flush=True)
+            self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        facts: dict[str, Any] = {"done": self.count, "total": self.total, "unit": self.unit}
+        if self.note:
+            facts["note"] = self.note
+        progress(self.label, self._line(now), **facts, rate=round(self._rate(now), 3))
+
+    def _rate(self, now: float) -> float:
+        """Units a second, of those that this process finished."""
+        spent = now - self._start
+        return (self.count - self._done) / spent if spent > 0 else 0.0
 
     def _line(self, now: float) -> str:
-        spent = now - self._start
-        rate = (self.count - self._done) / spent if spent > 0 else 0.0
+        rate = self._rate(now)
         line = f"{self.label}: {self.count}"
         if self.total:
             left = (self.total - self.count) / rate if rate else 0.0
@@ -81,4 +94,4 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
         elif self._is_shown and kind is None and self.count > self._done:
-            print(self._line(time.monotonic()), file=sys.stderr, flush=True)
+            self._tell(time.monotonic())

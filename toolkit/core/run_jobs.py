@@ -25,6 +25,7 @@ from typing import Any
 from toolkit.core.errors import UserError
 from toolkit.core.files import held, make_folder, write_atomic
 from toolkit.core.job_progress import Running, telling
+from toolkit.core.log import VARIABLE, note, warn
 
 TRAIN = "train"
 _STOPPED = (130, 143)
@@ -241,21 +242,19 @@ class _Crew:
                 if not code or code in _STOPPED or self.is_stopped or again == self._retries:
                     break
                 why = _last_line(job.log)
-                print(f"{label}: {stage}: {why}; again", file=sys.stderr, flush=True)
+                warn(f"{label}: {stage}: {why}; again")
             if self.is_stopped or code in _STOPPED:
                 self.is_stopped = True
                 return None
             if code:
                 state.failed = f"{stage}: {_last_line(job.log)}"
                 job.keep(state)
-                print(
-                    f"{label}: {state.failed} (all of it: {job.log})", file=sys.stderr, flush=True
-                )
+                warn(f"{label}: {state.failed} (all of it: {job.log})")
                 return False
             state.done.append(stage)
             job.keep(state)
             took = f"{label}: {stage} done in {time.monotonic() - began:.0f} s"
-            print(took, file=sys.stderr, flush=True)
+            note(took)
         return True
 
     def _try(
@@ -265,7 +264,7 @@ class _Crew:
         """The exit code of a stage, whose seconds are noted."""
         command = _command(job, stage, state, self._overwrite)
         _begin(job, state, stage)
-        print(f"{label}: {stage} …", file=sys.stderr, flush=True)
+        note(f"{label}: {stage} …")
         began = time.monotonic()
         with self._lock:
             self._at_work[job.label] = Running(job.label, job.run, stage, began)
@@ -292,7 +291,7 @@ class _Crew:
                 process = subprocess.Popen(
                     [sys.executable, *command], stdin=subprocess.DEVNULL, stdout=out,
                     stderr=subprocess.STDOUT, pass_fds=(handle,), process_group=0,
-                    env={**os.environ, **environment},
+                    env={**os.environ, VARIABLE: "plain", **environment},
                 )  # fmt: skip
                 self._running.append(process)
         try:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from toolkit.core.errors import UserError
+from toolkit.core.log import paint
+from toolkit.core.nearest import choices
 
 FORMATS = ("table", "json", "csv")
 MAX_CELL, MAX_LAST = 48, 200  # characters; nothing stands behind the last column
@@ -23,9 +25,10 @@ def show(names: Sequence[str], rows: Sequence[Sequence[Any]], form: str = "table
         writer.writerow(names)
         writer.writerows([_csv_cell(value) for value in row] for row in rows)
     elif form == "table":
-        print("\n".join(_table(names, rows)))
+        head, rule, *body = _table(names, rows)
+        print("\n".join([paint(head, "dim", sys.stdout), paint(rule, "dim", sys.stdout), *body]))
     else:
-        raise UserError(f"format={form}: choose one of {', '.join(FORMATS)}")
+        raise UserError(f"format={form}: {choices(form, FORMATS)}")
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

@@ -11,13 +11,14 @@ An encoder is a file `toolkit/encoders/<name>.py` with
 """
 
 import importlib
-import pkgutil
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import torch
 
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import choices, or_nearest
+from toolkit.encoders import encoders
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -77,18 +78,10 @@ class CaptionEncoder(Protocol):
         ...
 
 
-def encoders() -> list[str]:
-    """Names of all encoders."""
-    import toolkit.encoders as folder
-
-    helpers = {"alone", "api", "device", "loading", "lpips_network", "overflow", "pixels"}
-    return sorted(m.name for m in pkgutil.iter_modules(folder.__path__) if m.name not in helpers)
-
-
 def encoder_module(name: str) -> Any:
     """The module of an encoder. Raises UserError for an unknown name."""
     if name not in encoders():
-        raise UserError(f"there is no encoder {name!r}: choose one of {', '.join(encoders())}")
+        raise UserError(f"there is no encoder {name!r}: {choices(name, encoders())}")
     return importlib.import_module(f"toolkit.encoders.{name}")
 
 
@@ -118,5 +111,6 @@ def open_encoder(
     for output in outputs:
         if output not in module.OUTPUTS:
             known = ", ".join(module.OUTPUTS)
-            raise UserError(f"{name} has no output {output!r}: choose from {known}")
+            near = or_nearest(output, module.OUTPUTS)
+            raise UserError(f"{name} has no output {output!r}: choose from {known}{near}")
     return module.open_encoder(weights, device, precision, tuple(outputs) or module.OUTPUTS[:1])

@@ -4,7 +4,6 @@ Downloads are the hub library's own, so HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE 
 """
 
 import hashlib
-import sys
 import warnings
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import torch
 from huggingface_hub import is_offline_mode
 
 from toolkit.core.errors import UserError, one_line
+from toolkit.core.log import note, shows_bars
 
 PLANNED = "planned"
 """A file in a folder of configurations: models of it have shapes, and no weights (device meta). It
@@ -32,6 +32,17 @@ class Pretrained:
     hub_id: str
     size: str
     files: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """What gets them."""
+        repository, folder = _parts(self.hub_id)
+        return download_command(repository, self.files or ((f"{folder}/*",) if folder else ()))
+
+
+def download_command(repository: str, files: Iterable[str] = ()) -> str:
+    """The hub's own command for a repository, or those of its files that fit a pattern."""
+    return f"hf download {repository}" + "".join(f' --include="{pattern}"' for pattern in files)
 
 
 def load_model(
@@ -90,15 +101,15 @@ def load(
     size = f" ({default.size})" if is_usual else ""
     try:
         if not is_offline_mode():
-            print(f"fetching {where}{size} from the hub", file=sys.stderr, flush=True)
-        with quiet(with_bars=sys.stderr.isatty()):
+            note(f"fetching {where}{size} from the hub")
+        with quiet(with_bars=shows_bars()):
             return build(repository, **options)
     except Exception as error:
         wanted = (default.files if is_usual else ()) or ((f"{folder}/*",) if folder else ())
-        only = "".join(f' --include="{pattern}"' for pattern in wanted)
         raise UserError(
-            f"the weights {where}{size} are not on this machine: get them with `hf download "
-            f"{repository}{only}`, or name their folder with {flag}=DIR [{_brief(error)}]"
+            f"the weights {where}{size} are not on this machine: get them with "
+            f"`{download_command(repository, wanted)}`, or name their folder with {flag}=DIR "
+            f"[{_brief(error)}]"
         ) from None
 
 
@@ -214,6 +225,12 @@ def _split(where: str, flag: str) -> tuple[str, str]:
             f"{flag.lstrip('-')}={where}: there is no such folder; give a folder, or a hub id as "
             "ORGANISATION/NAME"
         )
+    return _parts(where)
+
+
+def _parts(hub_id: str) -> tuple[str, str]:
+    """Repository, and folder inside it."""
+    parts = hub_id.strip("/").split("/")
     return "/".join(parts[:2]), "/".join(parts[2:])
 
 

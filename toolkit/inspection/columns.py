@@ -1,10 +1,10 @@
 """The columns that a gallery shows, sorts and filters by: those of manifests and of sidecars."""
 
-import sys
 from dataclasses import dataclass
 from typing import Literal
 
 from toolkit.core.errors import UserError
+from toolkit.core.log import warn
 from toolkit.core.nearest import suggestion
 from toolkit.store.attached import named_columns
 from toolkit.store.catalog import Catalog
@@ -69,7 +69,7 @@ def _of_sidecar(catalog: Catalog, name: str, sidecar: str, column: str) -> list[
         catalog.expression(sql, "columns")
         kind = catalog.rows(f"DESCRIBE SELECT {sql} FROM samples")[0][1]
     except UserError as error:
-        print(f"left out: {name}: {error}", file=sys.stderr)
+        warn(f"left out: {name}: {error}")
         return []
     simple = _kind(kind.lower())
     is_plain = not any(sign in kind for sign in ("[", "STRUCT", "MAP", "BLOB"))

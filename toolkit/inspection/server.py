@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from toolkit.core.errors import UserError, one_line
+from toolkit.core.log import warn
 from toolkit.inspection.cards import cards
 from toolkit.inspection.gallery import PAGE_SIZE
 from toolkit.inspection.gate import SAFE_HEADERS, refusal
@@ -122,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             return self.viewer.answer(self.path)
         except Exception as error:  # one request's failure is no reason to stop serving
-            print(f"{self.path}: {type(error).__name__}: {one_line(error)}", file=sys.stderr)
+            warn(f"{self.path}: {type(error).__name__}: {one_line(error)}")
             return _text(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}")
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -1,6 +1,5 @@
 """Kinds of raw data, one file each: `toolkit/sources/<kind>.py` exports `open_source`."""
 
-import difflib
 import importlib
 import inspect
 import pkgutil
@@ -10,6 +9,7 @@ from typing import Any
 from toolkit.core.coerce import coerce
 from toolkit.core.command import argument_texts
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import or_nearest, suggestion
 from toolkit.core.records import Source
 
 
@@ -36,15 +36,14 @@ def open_source(kind: str, options: dict[str, Any]) -> Source:
             f"python -m toolkit.pack folder --src={kind}"
         )
     if kind not in source_kinds():
-        near = difflib.get_close_matches(kind, source_kinds(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(source_kinds())}"
-        raise UserError(f"unknown source {kind!r}: {hint}")
+        raise UserError(f"unknown source {kind!r}: {suggestion(kind, source_kinds())}")
     factory = importlib.import_module(f"{__name__}.{kind}").open_source
     parameters = inspect.signature(factory).parameters
     for name in options:
         if name not in parameters:
             known = ", ".join(f"--{p}" for p in parameters)
-            raise UserError(f"the source {kind} has no option --{name}; it takes {known}")
+            near = or_nearest(f"--{name}", [f"--{p}" for p in parameters])
+            raise UserError(f"the source {kind} has no option --{name}; it takes {known}{near}")
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and options.get(name) is None:
             raise UserError(f"the source {kind} needs --{name}=…")

@@ -1,13 +1,13 @@
 """All manifests as one DuckDB table that `where` expressions run over."""
 
-import difflib
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from toolkit.core.errors import UserError, one_line
+from toolkit.core.log import warn
+from toolkit.core.nearest import nearest, or_nearest
 from toolkit.store.attached import Attached, find_attached, joined, sidecar_columns
 from toolkit.store.card import read_card
 from toolkit.store.expressions import check_expression, columns_of
@@ -174,23 +174,22 @@ class Catalog:
             if column.lower() == "dataset" and (self.layout.shards / wanted / ".staged").is_dir():
                 hints.append(f"{wanted} is not finished: python -m toolkit.teach goes on with it")
                 continue
-            near = difflib.get_close_matches(wanted.casefold(), known, n=1)
+            near = nearest(wanted, known.values())
             if wanted not in known.values() and near:
-                hints.append(f"no row has {column} {wanted!r}: did you mean {known[near[0]]!r}?")
+                hints.append(f"no row has {column} {wanted!r}: did you mean {near!r}?")
         return hints
 
 
 def no_dataset(name: str, known: Sequence[str]) -> str:
     """What to tell of a dataset that is not there; a path to one is near its name."""
-    near = difflib.get_close_matches(Path(name).name, known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = or_nearest(Path(name).name, known)
     return f"there is no dataset {name!r}: packed are {', '.join(known)}{hint}"
 
 
 def print_gaps(catalog: Catalog) -> None:
     """Prints what is missing of the datasets on stderr."""
     for gap in catalog.gaps():
-        print(gap, file=sys.stderr)
+        warn(gap)
 
 
 def without_rehearsals(layout: Layout) -> list[str]:
@@ -219,9 +218,9 @@ def explain(
     if unknown and unknown[1] in datasets:
         return f"{unknown[1]} is a dataset, not a column: write dataset='{unknown[1]}'"
     if unknown:
-        near = difflib.get_close_matches(unknown[1], [*SCHEMA.names, *more_columns], n=1)
+        near = nearest(unknown[1], [*SCHEMA.names, *more_columns])
         quotes = f"a text is written '{unknown[1]}'; columns are {', '.join(SCHEMA.names)}"
-        hint = f"did you mean {near[0]}?" if near else quotes
+        hint = f"did you mean {near}?" if near else quotes
         return f"there is no column {unknown[1]!r}: {hint}"
     return one_line(text)
 

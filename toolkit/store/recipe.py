@@ -10,6 +10,7 @@ from typing import Any
 
 from toolkit.core.errors import UserError
 from toolkit.core.files import make_folder, write_atomic
+from toolkit.core.nearest import or_nearest
 from toolkit.store.layout import Layout
 
 VERSION = 1
@@ -89,7 +90,7 @@ def read_recipe(layout: Layout, dataset: str, name: str, command: str = "") -> R
             raise UserError(f"{path} is of version {values['version']}: encode anew")
         return Recipe(values["encoder"], tuple(values["outputs"]), values["settings"])
     except FileNotFoundError:
-        raise missing([dataset], name, command) from None
+        raise missing(layout, [dataset], name, command) from None
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}): encode anew") from None
 
@@ -123,9 +124,10 @@ def how_to_make(datasets: Sequence[str], name: str, command: str = "") -> str:
     return f'python -m toolkit.encode "{where}" --sidecar={name} {command or "--encoder=…"}'
 
 
-def missing(datasets: Sequence[str], name: str, command: str = "") -> UserError:
-    """That datasets lack a sidecar, with the command that makes it."""
+def missing(layout: Layout, datasets: Sequence[str], name: str, command: str = "") -> UserError:
+    """That datasets lack a sidecar, with the command that makes it, and one of nearly that name."""
     *first, last = datasets
     have = f"{', '.join(first)} and {last} have" if first else f"{last} has"
     how = how_to_make(datasets, name, command)
-    return UserError(f"{have} no sidecar {name}: make it with {how}")
+    there = [folder.name for dataset in datasets for folder in layout.sidecars(dataset)]
+    return UserError(f"{have} no sidecar {name}: make it with {how}{or_nearest(name, there)}")

@@ -1,11 +1,11 @@
 """One sample by its key: its manifest row and the bytes of its members, read by range."""
 
-import difflib
 import functools
 from pathlib import Path
 from typing import Any
 
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import nearest
 from toolkit.core.places import is_remote
 from toolkit.store.images import picture_extension
 from toolkit.store.layout import Layout
@@ -27,8 +27,8 @@ class SampleReader:
         # a manifest that was packed anew is read anew
         rows = _rows(tuple((path, path.stat().st_mtime_ns) for path in paths))
         if key not in rows:
-            near = difflib.get_close_matches(key, rows, n=1) if len(rows) <= _MAX_COMPARED else []
-            hint = f": did you mean {near[0]}?" if near else ""
+            near = nearest(key, rows) if len(rows) <= _MAX_COMPARED else None
+            hint = f": did you mean {near}?" if near else ""
             raise UserError(f"there is no sample {key!r} in the dataset {self.dataset}{hint}")
         return rows[key]
 

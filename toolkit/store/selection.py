@@ -5,7 +5,6 @@ cost nothing while training. The result is a memory-mapped Arrow file, disposabl
 the query and the data's fingerprints and made again whenever it is missing.
 """
 
-import difflib
 import getpass
 import hashlib
 import json
@@ -20,6 +19,7 @@ import pyarrow as pa
 
 from toolkit.core.errors import UserError
 from toolkit.core.files import make_folder
+from toolkit.core.nearest import or_nearest
 from toolkit.store.attached import attached_sha256
 from toolkit.store.card import read_card, root_sha256
 from toolkit.store.catalog import Catalog
@@ -109,9 +109,8 @@ def select(
     """
     catalog = Catalog(layout)
     if dataset not in catalog.datasets:
-        near = difflib.get_close_matches(dataset, catalog.datasets, 1)
         hint = ": name another with --main=, or --data.main= of a run" if name == "main" else ""
-        hint += "".join(f"; did you mean {one}?" for one in near)
+        hint += or_nearest(dataset, catalog.datasets)
         raise UserError(
             f"the task {name} needs the dataset {dataset!r}; packed are "
             f"{', '.join(catalog.datasets)}{hint}"
@@ -133,7 +132,10 @@ def select(
             f"samples of {lacking} that are not there: pack {lacking}"
         )
     if not len(found):
-        raise UserError(f"the task {name} selects no sample of {dataset} where {describe(texts)}")
+        raise UserError("; ".join([
+            f"the task {name} selects no sample of {dataset} where {describe(texts)}",
+            *(hint for text in checked for hint in catalog.misspelt(text)),
+        ]))  # fmt: skip
     for shard in found.shards:
         if not shard.is_file():
             raise UserError(

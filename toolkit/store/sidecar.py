@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from toolkit.core.errors import UserError
 from toolkit.core.files import atomic_path, make_folder
+from toolkit.core.nearest import or_nearest
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SHARD_SHA256, manifest_metadata, read_manifest
 
@@ -64,7 +65,8 @@ def read_columns(layout: Layout, dataset: str, stem: str, name: str) -> pa.Table
     """The sidecar of one shard. Raises UserError when it is missing or stale."""
     path = sidecar_path(layout, dataset, stem, name)
     if not path.is_file():
-        raise UserError(f"there is no sidecar {name} of {dataset}: {path} is missing")
+        near = or_nearest(name, [folder.name for folder in layout.sidecars(dataset)])
+        raise UserError(f"there is no sidecar {name} of {dataset}: {path} is missing{near}")
     table = pq.read_table(path)
     current = manifest_metadata(layout.manifest_named(dataset, stem))[SHARD_SHA256]
     if (table.schema.metadata or {}).get(SHARD_SHA256) != current:

@@ -1,6 +1,7 @@
 """The selections behind a mix: which dataset each task streams, and under which condition."""
 
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import or_nearest
 from toolkit.store.layout import Layout
 from toolkit.store.selection import Selection, select
 from toolkit.stream.mix import parse_mix
@@ -28,6 +29,7 @@ def tasks_of(
             raise UserError(
                 f"mix={mix}: {name} is no dataset; write NAME:WEIGHT, NAME being main "
                 f"(the dataset {main}) or one of {', '.join(packed)}; without it, --mix=main:1"
+                f"{or_nearest(name, ['main', *packed])}"
             )
     first, *rest = weights
     chosen = [select(first, dataset_of(first, main), [where, in_split(split)], layout)]

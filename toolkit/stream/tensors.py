@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import or_nearest
 from toolkit.store.recipe import Recipe, common_recipe
 from toolkit.store.selection import Selection
 from toolkit.store.tensors import read_empty
@@ -71,8 +72,11 @@ class TensorReader:
         self._recipe = common_recipe(used, sidecar, command)
         self.output = output or self._recipe.outputs[0]
         if self.output not in self._recipe.outputs:
-            known = ", ".join(self._recipe.outputs)
-            raise UserError(f"the sidecar {sidecar} has no output {self.output!r}: it has {known}")
+            known = self._recipe.outputs
+            raise UserError(
+                f"the sidecar {sidecar} has no output {self.output!r}: it has {', '.join(known)}"
+                f"{or_nearest(self.output, known)}"
+            )
         self._index = open_index(used, sidecar, self._recipe, self.output, cache)
         self._length = self._recipe.encoder.get("length") if self.output == "tokens" else None
         self._empty = read_empty(*next(iter(used)), sidecar, self.output)

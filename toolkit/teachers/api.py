@@ -2,8 +2,9 @@
 
 `Settings` is a frozen dataclass of everything that decides a picture besides its pair and seed.
 `gentler(settings, history)` says what to try after attempts were refused; `sentence(settings)`
-describes them for a paper; `SOURCES` names the weights it takes, by part; `MULTIPLE` is what the
-sides of its pictures are multiples of.
+describes them for a paper; `SOURCES` names the weights it takes, by part, and `pretrained()`, where
+there are any, tells them as `toolkit.encoders.loading.Pretrained`; `MULTIPLE` is what the sides of
+its pictures are multiples of.
 """
 
 import importlib
@@ -15,8 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import choices
 
-_OTHER_FILES = ("api", "statistics", "protocol", "grading", "sdxl_pipeline")
+_OTHER_FILES = ("api", "statistics", "protocol", "grading", "inventory", "sdxl_pipeline")
 
 
 @dataclass(frozen=True)
@@ -68,5 +70,5 @@ def teacher_names() -> list[str]:
 def teacher_module(name: str) -> Any:
     """The module of a teacher. Raises UserError for an unknown one."""
     if name not in teacher_names():
-        raise UserError(f"there is no teacher {name!r}: choose one of {', '.join(teacher_names())}")
+        raise UserError(f"there is no teacher {name!r}: {choices(name, teacher_names())}")
     return importlib.import_module(f"toolkit.teachers.{name}")

@@ -14,6 +14,7 @@ from typing import Any
 
 from toolkit.core.config import load_toml
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import choices
 from toolkit.measures.quality import Comparison
 
 LEAST_WEIGHT, MOST_WEIGHT_OF_B = 0.25, 0.9
@@ -103,7 +104,7 @@ def load_limits(path: Path | None) -> dict[str, Limits]:
     limits = default_limits()
     for cause, group in (load_toml(path) if path else {}).items():
         if cause not in limits:
-            raise UserError(f"{path}: there is no check {cause}: choose one of {', '.join(limits)}")
+            raise UserError(f"{path}: there is no check {cause}: {choices(cause, limits)}")
         if not isinstance(group, dict) or set(group) - {"fair", "refused"}:
             raise UserError(f"{path}: [{cause}] takes fair and refused")
         if odd := [name for name, value in group.items() if not _is_number(value)]:

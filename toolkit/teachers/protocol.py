@@ -14,6 +14,7 @@ from typing import Any, Literal
 from toolkit.core.checks import at_least
 from toolkit.core.config import load_layers, resolve
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import or_nearest
 from toolkit.store.manifest import to_json
 from toolkit.teachers.api import teacher_module
 
@@ -84,8 +85,11 @@ def load_protocol(name: str, changes: Mapping[str, Any] | None = None) -> Protoc
 def _path_of(name: str) -> Path:
     path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
     if not path.is_file():
-        known = ", ".join(protocol_names())
-        raise UserError(f"there is no protocol {name!r}: choose {known}, or give a PATH.toml")
+        known = protocol_names()
+        raise UserError(
+            f"there is no protocol {name!r}: choose {', '.join(known)}, or give a PATH.toml"
+            f"{or_nearest(name, known)}"
+        )
     return path
 
 

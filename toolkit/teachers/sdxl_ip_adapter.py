@@ -144,6 +144,13 @@ def sentence(settings: Settings, size: int, seeds: Sequence[int]) -> str:
     )
 
 
+def pretrained() -> Sequence[Any]:
+    """The parts, as they are downloaded."""
+    from toolkit.teachers.sdxl_pipeline import PRETRAINED
+
+    return PRETRAINED
+
+
 def open_teacher(settings: Settings, weights: Mapping[str, str], device: str) -> Any:
     """Loads it. weights: folders or hub ids of the parts in `SOURCES` that are not to come from
     there. Raises UserError where they cannot be loaded."""

@@ -29,6 +29,7 @@ _ADAPTER = Pretrained(
     "h94/IP-Adapter", "4.4 GB with its image encoder",
     ("sdxl_models/ip-adapter_sdxl.safetensors", "sdxl_models/image_encoder/*"),
 )  # fmt: skip
+PRETRAINED = (_BASE, _ADAPTER)
 _REMEMBERED = 256 * 1024**2
 """Bytes of embeddings that are kept, of paintings and of captions each: of some 50,000 paintings
 (5 KB apiece; 1.3 MB with the adapters called plus), of some 400 captions."""

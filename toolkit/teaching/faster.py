@@ -1,12 +1,12 @@
 """A teacher in a faster way, once its pictures were found to be those of the slow one."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from toolkit.core.errors import UserError
+from toolkit.core.log import note
 from toolkit.teachers.api import Made, Request
 
 LEAST_PSNR = 35.0
@@ -52,7 +52,7 @@ class Faster:
                 f"{how}, pictures are {found:.1f} dB from those made alone, where {LEAST_PSNR:.0f} "
                 f"dB are asked for: leave {flags} away"
             )
-        print(f"{how}: at least {found:.1f} dB from pictures made alone", file=sys.stderr)
+        note(f"{how}: at least {found:.1f} dB from pictures made alone")
         self._is_checked = True
         return made
 

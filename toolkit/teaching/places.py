@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import or_nearest
 from toolkit.core.spool import SeenKeys, Spool
 from toolkit.pairing.plan import Target
 from toolkit.store.images import decode_rgb, picture_extension
@@ -27,6 +28,7 @@ class Places:
             if dataset not in known:
                 raise UserError(
                     f"the plan names the dataset {dataset!r}; packed are {', '.join(known)}"
+                    f"{or_nearest(dataset, known)}"
                 )
             for path in layout.manifests_of(dataset):
                 self._spool.add(dataset, _places(read_manifest(path, _COLUMNS)))

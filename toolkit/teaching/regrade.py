@@ -9,6 +9,7 @@ from typing import Any
 from toolkit.core.errors import UserError
 from toolkit.core.progress import Progress
 from toolkit.store.card import read_card
+from toolkit.store.catalog import no_dataset
 from toolkit.store.images import PictureError, decode_rgb, picture_extension
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import read_manifest
@@ -42,7 +43,7 @@ def regrade(
     """
     known = layout.datasets()
     if dataset not in known:
-        raise UserError(f"there is no dataset {dataset!r}: packed are {', '.join(known)}")
+        raise UserError(no_dataset(dataset, known))
     parents = [name for name in read_card(layout, dataset)["parents"] if name in known]
     if not parents:
         raise UserError(f"{dataset} is linked to no content and style: nothing to compare with")

@@ -1,6 +1,5 @@
 """Training methods, one folder each: `train/methods/<name>/method.py` has `Method`."""
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable
@@ -9,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import or_nearest, suggestion
 
 
 def method_names() -> list[str]:
@@ -19,10 +19,7 @@ def method_names() -> list[str]:
 def check_method(name: str) -> str:
     """Returns `name`. Raises UserError for a method that does not exist."""
     if name not in method_names():
-        near = difflib.get_close_matches(name, method_names(), n=1)
-        known = ", ".join(method_names())
-        hint = f"did you mean {near[0]}?" if near else f"known: {known}"
-        raise UserError(f"unknown method {name!r}: {hint}")
+        raise UserError(f"unknown method {name!r}: {suggestion(name, method_names())}")
     return name
 
 
@@ -80,11 +77,20 @@ def style_counts(name: str, config: Any, selections: Iterable[Any]) -> dict[str,
     return counts
 
 
+def preset_names(method: str) -> list[str]:
+    """The presets of a method. Raises UserError for a method that does not exist."""
+    folder = Path(__path__[0]) / check_method(method) / "presets"
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
 def preset_path(method: str, preset: str) -> Path:
     """The TOML file of a method's preset. Raises UserError when there is none of that name."""
     folder = Path(__path__[0]) / check_method(method) / "presets"
     path = folder / f"{preset}.toml"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.toml")))
-        raise UserError(f"{method} has no preset {preset!r}: it has {known}; or give a FILE.toml")
+        known = preset_names(method)
+        raise UserError(
+            f"{method} has no preset {preset!r}: it has {', '.join(known)}; or give a FILE.toml"
+            f"{or_nearest(preset, known)}"
+        )
     return path

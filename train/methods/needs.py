@@ -5,6 +5,7 @@ A method's `config.py` has
     Config                     the method's settings, a frozen dataclass
     Stylize                    how it makes pictures, a frozen dataclass with a field `steps`
     needs(config) -> Needs
+    pretrained(config, used_by) -> Iterator[Weights]    optional: of others, that it begins with
     is_large(config) -> bool          optional: whether it shares a GPU with no other large model
     stylize(config) -> Stylize        optional: how pictures are made by default, by the settings
     settle(config, data) -> Config    optional: fills in what the data decide

@@ -8,8 +8,8 @@ import torch
 
 from toolkit.core.errors import UserError
 from toolkit.encoders.api import open_encoder
-from train.methods.dreambooth_lora.config import Config
-from train.methods.dreambooth_lora.network import SIZE, load_unet
+from train.methods.dreambooth_lora.config import SIZE, Config
+from train.methods.dreambooth_lora.network import load_unet
 from train.methods.pipelines import pretrained
 from train.methods.prompt_words import Embedded, Words
 from train.methods.schedule import load_schedule

@@ -1,10 +1,11 @@
 """Settings of the method; without torch, so that flags are checked before it is loaded."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import Formatter
-from typing import Literal
+from typing import Any, Literal
 
 from toolkit.core.checks import at_least
 from toolkit.core.errors import UserError
@@ -12,6 +13,10 @@ from train.methods import pipelines
 from train.methods.needs import DataFacts, Needs
 
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+
+
+SIZE = "5 GB"
+"""Of the usual backbone, for people."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +190,14 @@ def fallbacks(how: Stylize) -> tuple[Stylize, ...]:
     return tuple(
         replace(how, inject=replace(how.inject, layers=layers, gamma=gamma)) for gamma in gammas
     )
+
+
+def pretrained(config: Config, used_by: str) -> Iterator[Any]:
+    """The backbone, where it is one of the hub."""
+    from toolkit.encoders.inventory import of_hub
+
+    if not Path(config.pipeline).is_dir():
+        yield of_hub(used_by, pipelines.pretrained(config.pipeline, SIZE))
 
 
 def needs(config: Config) -> Needs:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import or_nearest
 from toolkit.encoders.api import open_encoder
 from toolkit.stream.batch import Batch
 from train.methods.api import LossOut, StylizeRequest
@@ -129,6 +130,7 @@ class FewShot(Base):
             if how.target_style not in known:
                 raise UserError(
                     f"--target_style={how.target_style}: the run knows {', '.join(known)}"
+                    f"{or_nearest(how.target_style, known)}"
                 )
             return str(how.target_style)
         if own in known:

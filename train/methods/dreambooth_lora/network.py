@@ -10,7 +10,7 @@ from torch import nn
 from toolkit.core.errors import UserError
 from toolkit.encoders.loading import load, load_model
 from train.lora.weights import Lora, LoraLayer, without_prefix
-from train.methods.dreambooth_lora.config import Config
+from train.methods.dreambooth_lora.config import SIZE, Config
 from train.methods.pipelines import pretrained
 from train.methods.prompt_words import Embedded, Words
 from train.methods.schedule import diffusion_of, load_schedule
@@ -19,7 +19,6 @@ Control = Callable[[torch.Tensor, torch.Tensor, Embedded, Any], tuple[Any, torch
 ADAPTER = "style"
 UNET_TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "add_k_proj", "add_v_proj")
 TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
-SIZE = "5 GB"
 
 
 class StableDiffusion(nn.Module):

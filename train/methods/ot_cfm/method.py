@@ -11,6 +11,7 @@ import torch
 
 from toolkit.core.errors import UserError
 from toolkit.core.keyed import key63
+from toolkit.core.nearest import or_nearest
 from toolkit.encoders.api import Codec, encoder_module, open_encoder
 from toolkit.stream.batch import Batch
 from train.methods.api import LossOut, StylizeRequest
@@ -164,7 +165,10 @@ class Method(Base):
             return styles.index(style)
         if style.isdigit() and int(style) < len(styles):
             return int(style)
-        raise UserError(f"the run knows no style {style!r}: it has {', '.join(styles)}")
+        raise UserError(
+            f"the run knows no style {style!r}: it has {', '.join(styles)}"
+            f"{or_nearest(style, styles)}"
+        )
 
     def names(self, batch: Batch) -> tuple[str, ...]:
         """The label of each sample."""

@@ -1,8 +1,9 @@
 """Settings of the method; without torch, so that flags are checked before it is loaded."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from toolkit.core.checks import at_least
 from toolkit.core.errors import UserError
@@ -13,6 +14,10 @@ PATCH = {64: 16, 32: 32}
 """Pixels a side of a patch, by base_resolution: patches a side of 1,024 pixels."""
 _PARTS = ("unet", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
 _TEACHER = ("vae", "scheduler")
+
+
+SIZE = "7 GB"
+"""Of the usual backbone, for people."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,17 @@ def next_command(config: Config, run: str) -> str:
 def is_large(config: Config) -> bool:
     """One of them fills a GPU."""
     return True
+
+
+def pretrained(config: Config, used_by: str) -> Iterator[Any]:
+    """The backbone, where it is one of the hub, and the network of a perceptual loss."""
+    from toolkit.encoders.inventory import of_hub
+    from train.methods.pixel_sdxl.perceptual import pretrained_trunk
+
+    if not Path(config.pipeline).is_dir():
+        yield of_hub(used_by, pipelines.pretrained(config.pipeline, SIZE))
+    if config.lpips_weight and not config.lpips_weights:
+        yield pretrained_trunk(used_by)
 
 
 def needs(config: Config) -> Needs:

@@ -19,11 +19,9 @@ from train.methods.pixel_sdxl.checkpoints import (
     text_states,
     told,
 )
-from train.methods.pixel_sdxl.config import Config
+from train.methods.pixel_sdxl.config import SIZE, Config
 from train.methods.pixel_sdxl.net import SIZES, PixelUNet, Sizes
 from train.methods.prompt_words import Embedded, Words
-
-SIZE = "7 GB"
 
 
 class PixelSDXL(nn.Module):

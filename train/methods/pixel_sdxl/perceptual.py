@@ -7,10 +7,12 @@ import torch
 from torch.nn import functional
 
 from toolkit.core.errors import UserError
+from toolkit.encoders.inventory import Weights
 from toolkit.encoders.lpips_network import load_network
 from train.parts.precision import in_full_precision
 
-_FILE = "vgg16-397923af.pth"
+_FILE, _SIZE = "vgg16-397923af.pth", "528 MB"
+_COMMAND = "python -c \"import torchvision; torchvision.models.vgg16(weights='DEFAULT')\""
 _LEAST = 1e-20
 """Added to squared lengths: of a place where all activations are 0 the root has no derivative."""
 
@@ -53,9 +55,15 @@ def trunk_of(weights: str) -> Path:
     if weights:
         raise UserError(f"--lpips_weights={weights}: there is no such file")
     raise UserError(
-        f'--lpips_weight needs VGG-16 (528 MB): {path} is not there: python -c "import '
-        "torchvision; torchvision.models.vgg16(weights='DEFAULT')\" gets it"
+        f"--lpips_weight needs VGG-16 ({_SIZE}): {path} is not there: {_COMMAND} gets it"
     )
+
+
+def pretrained_trunk(used_by: str) -> Weights:
+    """VGG-16 in torch.hub's folder, for a list of weights."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / _FILE
+    place = str(path) if path.is_file() else None
+    return Weights((used_by,), _FILE, _SIZE, _COMMAND, place)
 
 
 def _unit(values: torch.Tensor) -> torch.Tensor:

@@ -8,9 +8,9 @@ from torch import nn
 
 from toolkit.encoders.api import open_encoder
 from train.methods.pipelines import pretrained
-from train.methods.pixel_sdxl.config import Config
+from train.methods.pixel_sdxl.config import SIZE, Config
 from train.methods.pixel_sdxl.net import SIZES, Body
-from train.methods.pixel_sdxl.network import SIZE, open_unet
+from train.methods.pixel_sdxl.network import open_unet
 from train.methods.prompt_words import Embedded
 from train.methods.schedule import diffusion_of, load_schedule
 from train.parts.noise import normal

@@ -1,15 +1,18 @@
 """Settings of the method; without torch, so that flags are checked before it is loaded."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from toolkit.core.checks import at_least
 from toolkit.core.errors import UserError
 from train.methods import pipelines
 from train.methods.needs import DataFacts, Feature, Needs
 
+BACKBONE_SIZE = "2.4 GB, without its text encoder"
+"""Of the usual backbone, for people."""
 _PARTS = ("transformer", "vae", "text_encoder", "scheduler")
 
 
@@ -206,6 +209,16 @@ def stylize(config: Config) -> Stylize:
         return Stylize()
     strength = 0.6 if config.content_path == "sdedit" else 1.0
     return Stylize(steps=20, guidance=config.guidance, strength=strength)
+
+
+def pretrained(config: Config, used_by: str) -> Iterator[Any]:
+    """The backbone's transformer, where it is one of the hub; what its encoders make is stored."""
+    from toolkit.encoders.inventory import of_hub
+    from toolkit.encoders.loading import Pretrained
+
+    place = place_of(config.backbone)
+    if place and not Path(place).is_dir():
+        yield of_hub(used_by, Pretrained(f"{place}/transformer", BACKBONE_SIZE))
 
 
 def needs(config: Config) -> Needs:

@@ -9,13 +9,13 @@ from torch import nn
 from toolkit.core.errors import UserError
 from toolkit.encoders.loading import Pretrained, load_model
 from train.methods.schedule import diffusion_of, load_schedule
-from train.methods.style_adapter.config import Config, place_of
+from train.methods.style_adapter.config import BACKBONE_SIZE, Config, place_of
 from train.methods.style_adapter.control import Control
 from train.parts.adapter import attach, attach_conditions
 from train.parts.purification import Purification
 from train.parts.style_tokens import EmbeddingTokens, PatchTokens
 
-PIXART = Pretrained("PixArt-alpha/PixArt-XL-2-512x512", "2.4 GB, without its text encoder")
+PIXART = Pretrained("PixArt-alpha/PixArt-XL-2-512x512", BACKBONE_SIZE)
 _FROZEN = "transformer."
 _ADDED = (".to_k_style.", ".to_v_style.", ".processor.gate")
 

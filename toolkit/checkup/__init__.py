@@ -1,0 +1,1 @@
+"""What `toolkit.doctor` looks at: the environment, the machine, weights and packed data."""
