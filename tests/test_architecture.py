@@ -33,6 +33,7 @@ LAYERS = {
     ),
     "toolkit.pairing": ("toolkit.core", "toolkit.store"),
     "toolkit.inspection": ("toolkit.core", "toolkit.store"),
+    "toolkit.exporting": ("toolkit.core", "toolkit.store"),
     "toolkit.duplicates": (
         "toolkit.core",
         "toolkit.measures",
@@ -222,8 +223,8 @@ def test_the_data_engine_works_without_torch() -> None:
 @pytest.mark.parametrize(
     "module",
     ["toolkit.pack", "toolkit.query", "toolkit.inspect", "toolkit.verify", "toolkit.plan",
-     "toolkit.encode", "toolkit.pairs", "toolkit.teach", "train.run", "train.stylize", "eval.run",
-     "eval.report"],
+     "toolkit.encode", "toolkit.export", "toolkit.pairs", "toolkit.teach", "train.run",
+     "train.stylize", "eval.run", "eval.report"],
 )  # fmt: skip
 def test_help_answers_without_heavy_libraries(module: str) -> None:
     code = f"""
