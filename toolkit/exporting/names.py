@@ -16,11 +16,13 @@ def safe_name(text: str) -> str:
     bytes; neither hidden, nor reserved on Windows, nor a word that readers take for a split."""
     clean = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", text)).strip("._-")
     clean = clean.encode()[:_MAX_BYTES].decode(errors="ignore").rstrip(".") or "_"
-    words = {word.casefold() for word in re.split(r"[._\s\d-]+", clean)}
-    if words & _SPLIT_WORDS or _RESERVED.fullmatch(clean.partition(".")[0]):
-        # so that no word stands alone: `test_x` would be taken for a split
-        clean = re.sub(r"(?i)(?<![^\W\d_])([^\W\d_]+)(?![^\W\d_])", r"\1Style", clean)
-    return clean
+    # `test_x` would be taken for a split
+    clean = re.sub(r"[^\W\d_]+", lambda found: _no_split(found[0]), clean)
+    return f"{clean}_" if _RESERVED.fullmatch(clean.partition(".")[0]) else clean
+
+
+def _no_split(word: str) -> str:
+    return f"{word}Style" if word.casefold() in _SPLIT_WORDS else word
 
 
 def safe_split(split: str) -> str:
