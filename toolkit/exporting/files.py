@@ -1,4 +1,4 @@
-"""Pictures as files of their own, and notes of what each sample is, for forms that end in a table."""
+"""Pictures as files of their own, and notes of what each sample is, for what ends in a table."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence

@@ -5,7 +5,8 @@ text), captions, style, artist, genre, title, licence, categories and split; wha
 kept in the manifest's `extra`. Tables metadata.csv or metadata.jsonl, in any folder, give the same
 facts for the pictures that their column file_name (or path) names from there, as Hugging Face's
 ImageFolder has it; further pictures of a sample, as NAME_image_file_name or NAME_image_path names
-them, are its members NAME.ext and no samples of their own. What lies beside a picture counts before a table.
+them, are its members NAME.ext and no samples of their own. What lies beside a picture counts before
+a table.
 
 A picture's style is its parent folder's name: none at the top, and none in a folder like train/ or
 validation/ with a table in it, whose name is the split then.
