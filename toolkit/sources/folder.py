@@ -175,10 +175,10 @@ def _read_table(
             continue
         told = {k: v for k, v in row.items() if k and v not in (None, "")}
         facts = {k: v for k, v in told.items() if k not in _FILE_COLUMNS}
-        for column in [k for k in facts if _FURTHER.fullmatch(k)]:
+        for column, called in [(k, x[1]) for k in facts if (x := _FURTHER.fullmatch(k))]:
             name = inside + str(facts.pop(column)).replace("\\", "/").removeprefix("./")
             if is_picture(name) and ".." not in name.split("/"):
-                facts[f"{_FURTHER.fullmatch(column)[1]}{_INSIDE}"] = name
+                facts[f"{called}{_INSIDE}"] = name
                 spool.add("further", [(name, None)])
         spool.add("facts", [(inside + file, {**({"split": split} if split else {}), **facts})])
         named += 1

@@ -8,7 +8,7 @@ none. A split without captions gets `image_info_SPLIT.json`. What samples are li
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -118,7 +118,7 @@ def _kinds(number: int, note: Note, kinds: _Numbers) -> Iterator[dict[str, Any]]
         }  # fmt: skip
 
 
-def _write(path: Path, start: dict[str, Any], lists: dict[str, Iterable[Any]]) -> None:
+def _write(path: Path, start: dict[str, Any], lists: Mapping[str, Iterable[Any]]) -> None:
     """A JSON object whose lists need not be in memory."""
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(json.dumps(start, ensure_ascii=False)[:-1])
