@@ -103,6 +103,7 @@ def _columns(catalog: Catalog, text: str) -> dict[str, str]:
         if name in found or name in FACTS or name.endswith(("image", "file_name")):
             raise UserError(f"--columns: another column is called {name}: write … as another_name")
         found[name] = catalog.expression(body, "columns")
+        catalog.rows(f"DESCRIBE SELECT ({found[name]}\n) FROM samples")  # says what is unknown
     return found
 
 

@@ -134,6 +134,10 @@ class Staging:
                 _remove(path)
             done = []
         self._write_journal(done)
+        known = {self.folder / name for entry in done for name, _ in entry["files"]}
+        for path in [p for p in self.folder.rglob("*") if p.is_file() and p not in known]:
+            if path.name != _JOURNAL:  # begun, and never finished
+                path.unlink()
         return done
 
     def _write_journal(self, done: list[dict[str, Any]]) -> None:
