@@ -131,4 +131,5 @@ def _told(repository: str, endpoint: str, status: int | None, error: Exception) 
     start = f"cannot push to {repository} at {endpoint}"
     if status in (401, 403):
         return f"{start}: the token may not write there (HTTP {status}): get one that may"
-    return f"{start}: {one_line(error, 160)}"
+    cause = f" ({one_line(error.__cause__, 120)})" if error.__cause__ else ""
+    return f"{start}: {one_line(error, 160)}{cause}"

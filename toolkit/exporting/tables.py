@@ -48,11 +48,33 @@ def write_table(path: Path, rows: Iterator[tuple[dict[str, Any], int]], schema: 
     with (
         atomic_path(path) as temporary,
         pq.ParquetWriter(
-            temporary, schema, compression="snappy", use_dictionary=plain, write_page_index=True
+            temporary,
+            schema,
+            compression=_compression(schema),
+            use_dictionary=plain,
+            write_page_index=True,
         ) as file,
     ):
         for group in _groups(rows):
             file.write_table(pa.Table.from_pylist(group, schema), row_group_size=len(group))
+
+
+def _compression(schema: Any) -> dict[str, str]:
+    """Of each column that lies in the file; pictures have their own."""
+    import pyarrow as pa
+
+    found: dict[str, str] = {}
+    for field in schema:
+        if field.type == picture_type():
+            found |= {f"{field.name}.bytes": "none", f"{field.name}.path": "snappy"}
+        elif pa.types.is_list(field.type):
+            inner = field.type.value_type
+            parts = [x.name for x in inner] if pa.types.is_struct(inner) else []
+            base = f"{field.name}.list.element"
+            found |= {f"{base}.{part}": "snappy" for part in parts} or {base: "snappy"}
+        else:
+            found[field.name] = "snappy"
+    return found
 
 
 def _groups(rows: Iterator[tuple[dict[str, Any], int]]) -> Iterator[list[dict[str, Any]]]:

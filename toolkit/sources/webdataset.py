@@ -205,6 +205,8 @@ def _record(texts: Mapping[str, bytes]) -> Record:
         label = _decoded(texts["cls"])
         facts["cls"] = int(label) if re.fullmatch(r"-?\d{1,18}", label) else label
     categories = _texts(facts.pop("categories", None))
+    if ours:
+        facts.pop("caption", None)  # the first of the captions
     facts |= ours.pop("extra", {})
     return Record(
         members={}, captions=captions, categories=categories, extra=facts, **known, **ours

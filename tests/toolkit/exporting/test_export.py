@@ -117,8 +117,10 @@ def test_damage_is_counted_and_named(
     assert "left out, damaged linked pictures: 2" in lines  # of t04 and t12
     assert "targets/t12: content photos/a4" in lines
     assert "left out, linked pictures that are not packed here: 12" in lines
-    tars = (tmp_path / "out").rglob("*.tar")
-    names = {name for tar in tars for name in tarfile.open(tar).getnames()}
+    names = set()
+    for path in (tmp_path / "out").rglob("*.tar"):
+        with tarfile.open(path) as tar:
+            names.update(tar.getnames())
     assert "t04.jpg" in names
     assert not {"t03.jpg", "t04.content.jpg", "t00.style.jpg"} & names
     spoiled = export(mixed, "key='t03'", "csv", tmp_path / "csv")
@@ -136,9 +138,7 @@ def test_failed_inputs_are_counted(export: Export, tmp_path: Path) -> None:
     assert "left out, failed inputs, not_a_picture: 1" in done.out
 
 
-def test_a_rehearsal_is_a_folder_of_its_own(
-    mixed: Layout, export: Export, tmp_path: Path
-) -> None:
+def test_a_rehearsal_is_a_folder_of_its_own(mixed: Layout, export: Export, tmp_path: Path) -> None:
     for limit in (3, 4):
         done = export(mixed, "true", "folder", tmp_path / "out", f"--limit={limit}")
         assert done.code == 0, done.err

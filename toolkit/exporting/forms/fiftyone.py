@@ -1,6 +1,7 @@
 """FiftyOne: `data/SPLIT/KEY.ext`, `samples.json` and `metadata.json`, as a FiftyOneDataset.
 
-The split is a tag, the style a classification, all other columns are fields of their names; linked
+The split is a tag, the style a classification, all other columns are fields of their names (the
+dataset is dataset_, since a sample of FiftyOne has a dataset); linked
 and further pictures are fields with paths from the folder on. The layout is that of FiftyOne 0.23,
 which later ones migrate when they open it:
 `fiftyone.Dataset.from_dir(DIR, dataset_type=fiftyone.types.FiftyOneDataset)`.
@@ -20,7 +21,10 @@ from toolkit.exporting.names import safe_split
 
 _VERSION = "0.23.0"
 _FIELD = "fiftyone.core.fields."
-_OWN = ("id", "filepath", "tags", "metadata", "created_at", "last_modified_at", "media_type")
+_OWN = (
+    "id", "filepath", "filename", "tags", "metadata", "created_at", "last_modified_at",
+    "media_type", "dataset", "dataset_id", "in_dataset", "frames", "field_names",
+)  # fmt: skip
 _BESIDE = ("width", "height", "format")  # are its metadata
 
 
