@@ -17,6 +17,7 @@ from toolkit.core.command import run
 from toolkit.core.errors import UserError
 from toolkit.query import split_list
 from toolkit.store.catalog import REHEARSAL, Catalog, print_gaps, without_rehearsals
+from toolkit.store.keys import check_dataset_name
 from toolkit.store.mirror import open_layout
 
 _SHOWN = 5  # samples that were left out, by name
@@ -77,7 +78,8 @@ def main(
     print_gaps(catalog)
     condition = catalog.condition(where)
     chosen = choose(catalog, condition, _columns(catalog, columns or ""))
-    called = name or (chosen.datasets[0] if len(chosen.datasets) == 1 else out.resolve().name)
+    own = chosen.datasets[0] if len(chosen.datasets) == 1 else out.resolve().name
+    called = check_dataset_name(name) if name else own
     job = Job(
         chosen, as_, where, place, called, with_links, shard_mb * 1_000_000, limit, overwrite
     )  # fmt: skip

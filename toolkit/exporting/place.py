@@ -153,6 +153,10 @@ class Staging:
             file.flush()
             os.fsync(file.fileno())
 
+    def remove(self) -> None:
+        """Removes it."""
+        _remove(self.folder)
+
     def publish(self, record: dict[str, Any]) -> dict[str, Any]:
         """Puts the finished export in its place; what was there goes only then. Returns the record
         as it is kept."""

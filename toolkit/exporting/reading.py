@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.exporting.api import Linked, Reads, Sample
+from toolkit.exporting.api import Linked, Reads, Sample, picture_name
 from toolkit.exporting.chosen import Chosen, numbered_roles
 from toolkit.store.catalog import Catalog
 from toolkit.store.images import picture_extension
@@ -85,10 +85,13 @@ class Planner:
         texts = ("json", "txt")  # what they say is in the row
         left = [m["ext"] for m in every if m not in members and m["ext"] not in texts]
         linked, lacking = [], []
+        taken = {picture_name(m["ext"]) for m in members}
         links = (row["links"] or []) if self._with_links else []
         for role, link in zip(numbered_roles([x["role"] for x in links]), links, strict=True):
             other = found.get((link["dataset"], link["key"]))
-            if other is None:
+            if f"{role}_image" in taken:
+                lacking.append(f"{role}: a picture of its own is called so")
+            elif other is None:
                 lacking.append(f"{role} {link['dataset']}/{link['key']}")
             else:
                 linked.append((role, *other))
@@ -146,7 +149,7 @@ def _given(plan: Planned, future: Future[Sample | str], tally: Tally) -> Iterato
         tally.add("damaged samples", f"{name} ({found})")
         return
     for link in plan.lacking:
-        tally.add("linked pictures that are not packed here", f"{name}: {link}")
+        tally.add("linked pictures that are not at hand", f"{name}: {link}")
     got = {x.role for x in found.linked}
     for role, row, _ in plan.linked:
         if role not in got:

@@ -75,6 +75,9 @@ def export(job: Job) -> Done:
         return Done(record, Tally(), was_there=True)
     start = time.monotonic()
     with OneInterrupt().caught() as interrupt, Staging(job.out, identity).entered() as staging:
+        if record := refuse_other(job.out, identity, job.overwrite):  # made meanwhile
+            staging.remove()
+            return Done(record, Tally(), was_there=True)
         about = _about(job, staging.folder)
         form = open_form(job.form, about)
         written, tally = _taken_up(staging)

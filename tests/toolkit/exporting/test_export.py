@@ -116,7 +116,7 @@ def test_damage_is_counted_and_named(
     assert "targets/t03 (jpg)" in lines
     assert "left out, damaged linked pictures: 2" in lines  # of t04 and t12
     assert "targets/t12: content photos/a4" in lines
-    assert "left out, linked pictures that are not packed here: 12" in lines
+    assert "left out, linked pictures that are not at hand: 12" in lines
     names = set()
     for path in (tmp_path / "out").rglob("*.tar"):
         with tarfile.open(path) as tar:

@@ -72,12 +72,12 @@ class Coco:
         folder = self.about.out / "annotations"
         if has_captions or not has_kinds:
             name = "captions" if has_captions else "image_info"
-            found = (a for number, note in numbered() for a in _captions(number, note))
+            found = _counted(a for number, note in numbered() for a in _captions(number, note))
             lists = {"images": images(), **({"annotations": found} if has_captions else {})}
             _write(folder / f"{name}_{split}.json", start, lists)
         if has_kinds:
             listed = [{"id": n, "name": x, "supercategory": ""} for x, n in kinds.known.items()]
-            found = (a for number, note in numbered() for a in _kinds(number, note, kinds))
+            found = _counted(a for number, note in numbered() for a in _kinds(number, note, kinds))
             lists = {"images": images(), "annotations": found}
             _write(folder / f"instances_{split}.json", {**start, "categories": listed}, lists)
 
@@ -105,15 +105,19 @@ def _image(number: int, note: Note, licences: _Numbers) -> dict[str, Any]:
     return {**entry, **({"links": row["links"]} if row["links"] else {})}
 
 
+def _counted(annotations: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    return ({"id": number, **annotation} for number, annotation in enumerate(annotations, 1))
+
+
 def _captions(number: int, note: Note) -> Iterator[dict[str, Any]]:
-    for place, caption in enumerate(note.row["captions"] or (), 1):
-        yield {"id": number * 1000 + place, "image_id": number, "caption": caption}
+    for caption in note.row["captions"] or ():
+        yield {"image_id": number, "caption": caption}
 
 
 def _kinds(number: int, note: Note, kinds: _Numbers) -> Iterator[dict[str, Any]]:
-    for place, name in enumerate(note.row["categories"] or (), 1):
+    for name in note.row["categories"] or ():
         yield {
-            "id": number * 1000 + place, "image_id": number, "category_id": kinds.of(name),
+            "image_id": number, "category_id": kinds.of(name),
             "bbox": [], "area": 0, "segmentation": [], "iscrowd": 0,
         }  # fmt: skip
 

@@ -69,12 +69,10 @@ class Repository:
         return folder
 
     def _members(self, sample: Sample) -> dict[str, bytes]:
-        """Pictures, caption and facts: of each picture's own extension one, as readers infer their
-        columns from the first samples."""
-        members = {ext: data for ext, data in members_of(sample).items() if picture_extension(ext)}
-        members["txt"] = (sample.row["caption"] or "").encode()
-        members["json"] = to_json(sample.row).encode()
-        return members
+        """Pictures, caption and facts; the facts have the same fields in every sample."""
+        found = members_of(sample)
+        members = {ext: data for ext, data in found.items() if picture_extension(ext)}
+        return {**members, "txt": found["txt"], "json": to_json(sample.row).encode()}
 
     def _exts(self) -> list[str]:
         """Extensions of the pictures that samples may have."""

@@ -1,6 +1,7 @@
 """Plain tars in the WebDataset convention: members byte for byte, linked pictures beside them.
 
-`DATASET-000000.tar`, in a folder for each split where there are splits. A sample is named after its
+`NAME-000000.tar`, of several datasets `DATASET-000000.tar`, in a folder for each split where there
+are splits. A sample is named after its
 key; what it is linked to is `KEY.content.jpg`, `KEY.style.jpg`; columns that were asked for are
 `KEY.columns.json`. `python -m toolkit.pack webdataset --src=DIR --repack` packs them again.
 """
@@ -34,7 +35,9 @@ class Tars:
             self.about.out / safe_split(part.split) if self.about.has_splits else self.about.out
         )
         folder.mkdir(exist_ok=True)
-        path = folder / f"{shard_stem(part.dataset, part.own)}.tar"
+        alone = len(self.about.datasets) == 1
+        name = self.about.name if alone else part.dataset
+        path = folder / f"{shard_stem(name, part.own)}.tar"
         write_tar(path, ((sample, members_of(sample)) for sample in samples))
         return [path]
 
