@@ -204,6 +204,19 @@ def numbered_roles(roles: Sequence[str]) -> list[str]:
     return names
 
 
+def rows_by_key(layout: Layout, dataset: str, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Where samples lie that others are linked to: dataset, key, shard and members of those that
+    are packed; none of a dataset that is not."""
+    if not keys or dataset not in layout.datasets():
+        return {}
+    listed = ", ".join("'" + key.replace("'", "''") + "'" for key in keys)
+    table = Catalog(layout, [dataset]).table(
+        "SELECT dataset, key, shard, members FROM samples "
+        f"WHERE status = 'ok' AND key IN ({listed})"
+    )
+    return {row["key"]: row for row in table.to_pylist()}
+
+
 def _place(split: str) -> tuple[int, str]:
     return (_ORDER.index(split) if split in _ORDER else len(_ORDER), split)
 

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.core.errors import UserError
 from toolkit.exporting.api import About
-from toolkit.exporting.chosen import numbered_roles
+from toolkit.exporting.chosen import numbered_roles, rows_by_key
 from toolkit.store.images import PictureError, decode_rgb, encode_jpeg, picture_extension
 from toolkit.store.layout import Layout
-from toolkit.store.samples import SampleReader, read_member
+from toolkit.store.samples import read_member
 
 _ROWS, _COLUMNS, _SIDE, _GAP = 3, 4, 192, 4  # pixels
 
@@ -47,12 +46,10 @@ def _strip(about: About, row: dict[str, Any]) -> list[np.ndarray]:
     linked = []
     links = (row["links"] or []) if about.with_links else []
     for _, link in zip(numbered_roles([x["role"] for x in links]), links[:2], strict=False):
-        try:
-            other = SampleReader(layout, link["dataset"]).row(link["key"])
-        except UserError:
-            continue
-        first = next((m for m in other["members"] or () if picture_extension(m["ext"])), None)
-        tile = None if first is None else _tile(layout, other, first)
+        other = rows_by_key(layout, link["dataset"], [link["key"]]).get(link["key"])
+        found = other["members"] or () if other else ()
+        first = next((m for m in found if picture_extension(m["ext"])), None)
+        tile = _tile(layout, other, first) if other and first else None
         if tile is not None:
             linked.append(tile)
     return [*linked, *tiles[::-1]]

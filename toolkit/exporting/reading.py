@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolkit.exporting.api import Linked, Reads, Sample, picture_name
-from toolkit.exporting.chosen import Chosen, numbered_roles
-from toolkit.store.catalog import Catalog
+from toolkit.exporting.chosen import Chosen, numbered_roles, rows_by_key
 from toolkit.store.images import picture_extension
 from toolkit.store.layout import Layout
 from toolkit.store.samples import read_member
@@ -61,11 +60,7 @@ class Planner:
 
     def __init__(self, chosen: Chosen, reads: Reads, with_links: bool):
         self._chosen, self._reads = chosen, reads
-        layout = chosen.catalog.layout
         self._with_links = with_links and reads != "nothing"
-        known = set(layout.datasets())
-        names = [name for name in chosen.linked if name in known] if self._with_links else []
-        self._others = {name: Catalog(layout, [name]) for name in names}
 
     def planned(self, split: str, dataset: str, skip: int, limit: int) -> Iterator[Planned]:
         """What is to be read of one split of one dataset, in order."""
@@ -108,14 +103,7 @@ class Planner:
                 wanted.setdefault(link["dataset"], set()).add(link["key"])
         found = {}
         for dataset, keys in wanted.items():
-            if dataset not in self._others:
-                continue
-            listed = ", ".join("'" + key.replace("'", "''") + "'" for key in sorted(keys))
-            table = self._others[dataset].table(
-                "SELECT dataset, key, shard, members FROM samples "
-                f"WHERE status = 'ok' AND key IN ({listed})"
-            )
-            for row in table.to_pylist():
+            for row in rows_by_key(self._chosen.catalog.layout, dataset, sorted(keys)).values():
                 pictures = [m for m in row["members"] or () if picture_extension(m["ext"])]
                 if pictures:
                     found[dataset, row["key"]] = (row, pictures[0])

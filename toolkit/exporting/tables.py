@@ -9,7 +9,7 @@ from typing import Any
 from toolkit.core.files import atomic_path
 from toolkit.exporting.api import About, Sample
 
-ROW_GROUP_BYTES = 100_000_000
+ROW_GROUP_BYTES = 50_000_000
 ROW_GROUP_ROWS = 1000
 
 
@@ -38,7 +38,7 @@ def picture_cells(about: About, sample: Sample) -> dict[str, dict[str, Any] | No
 
 
 def write_table(path: Path, rows: Iterator[tuple[dict[str, Any], int]], schema: Any) -> None:
-    """Writes rows, each with its size in bytes, in groups of at most 100 MB; only one of them is in
+    """Writes rows, each with its size in bytes, in groups of at most 50 MB; only one of them is in
     memory."""
     import pyarrow as pa
     import pyarrow.parquet as pq
