@@ -113,6 +113,12 @@ def _handler(proxy: Proxy, host: str, port: int) -> type[BaseHTTPRequestHandler]
         def do_HEAD(self) -> None:
             self._pass("HEAD")
 
+        def do_PUT(self) -> None:
+            self._pass("PUT")
+
+        def do_POST(self) -> None:
+            self._pass("POST")
+
         def _pass(self, method: str) -> None:
             ranged = "range" in {name.lower() for name in self.headers}
             kind = "range" if ranged else "list" if "list-type" in self.path else method
@@ -132,7 +138,8 @@ def _handler(proxy: Proxy, host: str, port: int) -> type[BaseHTTPRequestHandler]
             if fate == "slow":
                 time.sleep(proxy.slow_s)
             link = http.client.HTTPConnection(host, port)
-            link.request(method, self.path, headers=dict(self.headers))
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)) or None
+            link.request(method, self.path, body, dict(self.headers))
             answer = link.getresponse()
             data = answer.read()
             link.close()

@@ -35,6 +35,7 @@ LAYERS = {
     "toolkit.checkup": ("toolkit.core", "toolkit.store"),
     "toolkit.completing": ("toolkit.core",),
     "toolkit.inspection": ("toolkit.core", "toolkit.store"),
+    "toolkit.exporting": ("toolkit.core", "toolkit.store"),
     "toolkit.duplicates": (
         "toolkit.core",
         "toolkit.measures",
@@ -224,7 +225,7 @@ def test_the_data_engine_works_without_torch() -> None:
 @pytest.mark.parametrize(
     "module",
     ["toolkit.pack", "toolkit.query", "toolkit.inspect", "toolkit.verify", "toolkit.plan",
-     "toolkit.encode", "toolkit.pairs", "toolkit.teach", "toolkit.doctor",
+     "toolkit.encode", "toolkit.export", "toolkit.pairs", "toolkit.teach", "toolkit.doctor",
      "toolkit.completion", "train.run", "train.stylize", "eval.run",
      "eval.report"],
 )  # fmt: skip

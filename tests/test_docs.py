@@ -78,6 +78,7 @@ def test_readme_has_the_commands_of_the_contract() -> None:
         *modules.split(),
         "toolkit.encode",
         "toolkit.teach",
+        "toolkit.export",
         "train.run",
         "train.stylize",
         "eval.run",
@@ -148,7 +149,7 @@ def check_flags(line: str) -> None:
     depth = (
         len(words[:2])
         if args[0] == "toolkit.teach"
-        else int(args[0] in ("toolkit.inspect", "train.lora"))
+        else int(args[0] in ("toolkit.inspect", "train.lora") or words[:1] == ["push"])
     )
     known = help_of(*args[: 1 + depth])
     for arg in args[1:]:

@@ -49,7 +49,8 @@ def run(
 
     Args:
         command: the function to call, or sub-command names with their functions, or with such
-            mappings again; the name "" stands for no sub-command.
+            mappings again; the name "" stands for no sub-command, and for words that name none
+            where its function takes one.
         name: how the program is started, for example `python -m toolkit.query`.
         argv: arguments; those of the process by default.
         fields: for a command, not a sub-command, that takes further flags, also dotted ones: called
@@ -146,7 +147,7 @@ def _dispatch(
         named, default = {key: c for key, c in command.items() if key}, command.get("")
         if args and args[0] in named:
             _dispatch(named[args[0]], f"{name} {args[0]}", args[1:], None)
-        elif default is not None and (not args or args[0].startswith("-")):
+        elif default is not None and (not args or args[0].startswith("-") or _takes_words(default)):
             _dispatch(default, name, args, fields)
             if flags_help.intersection(args):
                 print("\n" + _overview(named, name))
@@ -160,6 +161,13 @@ def _dispatch(
         print(_help(command, name) + (_fields_help(fields(*given)) if fields else ""))
         return
     _call(command, args, name, fields, is_first)
+
+
+def _takes_words(command: Command | Commands) -> bool:
+    if isinstance(command, Mapping):
+        return False
+    kinds = {p.kind for p in inspect.signature(command).parameters.values()}
+    return inspect.Parameter.POSITIONAL_OR_KEYWORD in kinds
 
 
 def _call(

@@ -4,7 +4,9 @@
 text), captions, style, artist, genre, title, licence, categories and split; what else it holds is
 kept in the manifest's `extra`. Tables metadata.csv or metadata.jsonl, in any folder, give the same
 facts for the pictures that their column file_name (or path) names from there, as Hugging Face's
-ImageFolder has it. What lies beside a picture counts before a table.
+ImageFolder has it; further pictures of a sample, as NAME_image_file_name or NAME_image_path names
+them, are its members NAME.ext and no samples of their own. What lies beside a picture counts before
+a table.
 
 A picture's style is its parent folder's name: none at the top, and none in a folder like train/ or
 validation/ with a table in it, whose name is the split then.
@@ -32,6 +34,8 @@ CaptionFrom = Literal["files", "name", "folder"]
 _TABLES = ("metadata.csv", "metadata.jsonl")
 _FILE_COLUMNS = ("file_name", "path")
 _TEXT_FIELDS = ("style", "artist", "genre", "title", "licence", "split")
+_INSIDE = "_image_inside"  # of a fact: the file, from the source's folder on
+_FURTHER = re.compile(r"([a-z0-9_-]{1,10})_image_(?:file_name|path)")
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val",
            "validation": "val", "dev": "val", "test": "test"}  # fmt: skip
 
@@ -84,6 +88,8 @@ class Folder:
                 folder = path.rpartition("/")[0]
                 style = None if folder in splits else folder.rpartition("/")[2] or None
                 found = spool.get("facts", path) if tables else []
+                if not found and tables and spool.get("further", path):
+                    continue
                 if found:
                     spool.add("pictures", [(path, None)])
                 yield self._ref(path, found[-1] if found else {}, style)
@@ -104,6 +110,8 @@ class Folder:
         stamps = {ending: stamp_of(bare + ending) for ending in (".txt", ".json")}
         beside = [ending for ending, found in stamps.items() if found]
         stamp = " ".join(filter(None, [stamp_of(self.src / path), *stamps.values()]))
+        for name in _further(facts).values():
+            stamp = f"{stamp} {stamp_of(self.src / name)}"
         if facts:
             stamp = f"{stamp} {key64('folder', json.dumps(facts, sort_keys=True)):x}"
         # a.png beside a.jpg: only pictures of the dataset's own extension go by their stem
@@ -121,8 +129,12 @@ class Folder:
         facts = {**listed, **beside}
         texts = {name: _text(facts.pop(name, None)) for name in _TEXT_FIELDS}
         split = texts["split"]
+        members = {self.ext: path.read_bytes()}
+        for ext, name in _further(facts).items():
+            members[ext] = (self.src / name).read_bytes()
+            facts.pop(f"{ext.partition('.')[0]}{_INSIDE}")
         return Record(
-            members={self.ext: path.read_bytes()},
+            members=members,
             captions=next(filter(None, told), ()),
             categories=_texts(facts.pop("categories", None)),
             style=texts["style"] or folder,
@@ -163,10 +175,24 @@ def _read_table(
             continue
         told = {k: v for k, v in row.items() if k and v not in (None, "")}
         facts = {k: v for k, v in told.items() if k not in _FILE_COLUMNS}
+        for column, called in [(k, x[1]) for k in facts if (x := _FURTHER.fullmatch(k))]:
+            name = inside + str(facts.pop(column)).replace("\\", "/").removeprefix("./")
+            if is_picture(name) and ".." not in name.split("/"):
+                facts[f"{called}{_INSIDE}"] = name
+                spool.add("further", [(name, None)])
         spool.add("facts", [(inside + file, {**({"split": split} if split else {}), **facts})])
         named += 1
     if not named:
         notes[f"{inside}{table.name}: not used, no row has file_name or path"] += 1
+
+
+def _further(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Further pictures of a sample: member extension to file."""
+    return {
+        f"{name.removesuffix(_INSIDE)}.{picture_extension(file)}": file
+        for name, file in facts.items()
+        if name.endswith(_INSIDE)
+    }
 
 
 def _file_of(row: Mapping[str, Any]) -> str:

@@ -2,15 +2,16 @@
 
 A sample's `.txt` is its caption; its `.json` may hold caption, captions, style, artist, genre,
 title, licence (or license), categories and split, and the rest of it is kept in the manifest's
-`extra`, as is `.cls`. Plain tars are indexed without copying a byte; `--repack` copies the samples
-into standard shards and takes tars compressed with gzip, bzip2 or xz too, of which a few at a time
-have a plain copy in the folder for temporary files (TMPDIR).
+`extra`, as is `.cls`. What Tessera wrote, it reads whole: links, protocols and grades come back.
+Plain tars are indexed without copying a byte; `--repack` copies the samples into standard shards
+and takes tars compressed with gzip, bzip2 or xz too, of which a few at a time have a plain copy in
+the folder for temporary files (TMPDIR).
 """
 
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +24,7 @@ from toolkit.store.images import PictureError, picture_extension
 from toolkit.store.keys import make_key, readable
 from toolkit.store.tar_samples import Part, TarSample, examine, samples
 from toolkit.store.tar_walk import TarRefused, compression
+from toolkit.store.told import told_by_us
 from toolkit.store.untar import PlainCopies
 
 MAX_TEXT_BYTES = 1 << 20
@@ -44,8 +46,15 @@ def open_source(src: Path, repack: bool = False) -> "WebDataset":
         raise UserError(f"there is no tar or folder {src}: give an existing one with --src=…")
     opened = WebDataset(src, repack, PlainCopies() if repack else None)
     _, path = next(opened.tars())
-    first = next(e for s in samples(path) for p in s.parts if (e := picture_extension(p.ext)))
-    return replace(opened, ext=first)
+    first = next(found for s in samples(path) if (found := _pictures(s.parts)))
+    kind = picture_extension(first[0].ext) or "jpg"
+    # of several pictures each has a name of its own: target.png, source.png
+    named = first[0].ext.rpartition(".")[0] if len(first) > 1 else ""
+    return replace(opened, ext=f"{named}.{kind}" if named else kind)
+
+
+def _pictures(parts: Iterable[Part]) -> list[Part]:
+    return [part for part in parts if picture_extension(part.ext)]
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,7 @@ class WebDataset:
         """The sample's pictures, its facts, and its other members under their own extensions."""
         name, places = ref.locator
         parts = [Part(*place) for place in places]
-        pictures = [part for part in parts if picture_extension(part.ext)]
+        pictures = _pictures(parts)
         own = [part for part in pictures if part.ext == self.ext]
         first = (own or pictures)[:1]
         others = [p for p in parts if p not in first and p.ext not in FACTS]
@@ -185,6 +194,7 @@ def read_facts(file: BinaryIO, parts: list[Part]) -> Record:
 
 def _record(texts: Mapping[str, bytes]) -> Record:
     facts = _json(texts["json"]) if "json" in texts else {}
+    ours = told_by_us(facts)
     if "license" in facts and "licence" not in facts:
         facts["licence"] = facts.pop("license")
     known: dict[str, Any] = {name: _text(facts.pop(name, None)) for name in _TEXT_FIELDS}
@@ -195,7 +205,12 @@ def _record(texts: Mapping[str, bytes]) -> Record:
         label = _decoded(texts["cls"])
         facts["cls"] = int(label) if re.fullmatch(r"-?\d{1,18}", label) else label
     categories = _texts(facts.pop("categories", None))
-    return Record(members={}, captions=captions, categories=categories, extra=facts, **known)
+    if ours:
+        facts.pop("caption", None)  # the first of the captions
+    facts |= ours.pop("extra", {})
+    return Record(
+        members={}, captions=captions, categories=categories, extra=facts, **known, **ours
+    )
 
 
 def _decoded(data: bytes) -> str:

@@ -67,23 +67,29 @@ def retried(call: Callable[[], Found], what: str) -> Found:
             raise UserError(f"{what} does not exist") from None
         except Exception as error:  # of several libraries, which share no class
             if attempt == RETRIES - 1 or _is_final(error):
-                raise UserError(f"{what} cannot be read: {_brief(error)}") from None
+                raise UserError(f"{what} cannot be read: {reason_of(error)}") from None
             time.sleep(FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1))
     raise AssertionError("unreachable")
+
+
+def open_store(url: str, retries: int = 0, timeout_s: float = TIMEOUT_S) -> Any:
+    """The store of obstore below a URL. Raises UserError for a URL that it does not know."""
+    import obstore
+
+    client: Any = {"timeout": f"{timeout_s}s", "allow_http": _uses_http(url)}
+    try:
+        return obstore.store.from_url(
+            url, client_options=client, retry_config={"max_retries": retries}
+        )
+    except Exception as error:
+        raise UserError(f"{url} cannot be opened: {reason_of(error)}") from None
 
 
 class _StoreObjects:
     def __init__(self, url: str):
         import obstore
 
-        client: Any = {"timeout": f"{TIMEOUT_S}s", "allow_http": _uses_http(url)}
-        try:
-            # retried here, where truncated answers are seen too
-            self._store: Any = obstore.store.from_url(
-                url, client_options=client, retry_config={"max_retries": 0}
-            )
-        except Exception as error:
-            raise UserError(f"{url} cannot be opened: {_brief(error)}") from None
+        self._store = open_store(url)  # retried here, where truncated answers are seen too
         self._library = obstore
 
     def entries(self) -> Iterator[Entry]:
@@ -146,7 +152,8 @@ def _refusal(error: Exception) -> str:
     return ""
 
 
-def _brief(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """A library's complaint as one line that says what to do."""
     if "169.254.169.254" in str(error):  # a cloud's machine would have been asked for a role
         return (
             "there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "

@@ -1,0 +1,1 @@
+"""A selection written for other programs: what every form shares, and pushing the result."""
