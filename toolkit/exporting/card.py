@@ -102,7 +102,7 @@ def _is_known(text: str) -> bool:
 
 def _what(about: About, written: Sequence[Written]) -> str:
     count = sum(w.num_samples for w in written)
-    told = f"{count} samples, exported by Tessera where `{_plain(about.where)}`"
+    told = f"{count} samples, exported by Tessera where {_code(about.where)}"
     told += f", of the datasets {_listed(about.datasets)}." if about.datasets else "."
     if len(about.pictures) > 1:
         names = ", ".join(f"`{name.removesuffix('_image')}`" for name in about.pictures[1:])
@@ -195,6 +195,11 @@ def _listed(names: Sequence[str]) -> str:
 def _brief(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 120 else text[:119] + "…"
+
+
+def _code(text: str) -> str:
+    """A text as code, in which nothing is markup but what ends it."""
+    return "`" + " ".join(text.replace("`", "'").split()) + "`"
 
 
 def _plain(text: str) -> str:

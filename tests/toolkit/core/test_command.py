@@ -288,6 +288,29 @@ def test_sub_commands(program: Program) -> None:
     assert wrong.stderr == "error: unknown sub-command 'tain': did you mean train?\n"
 
 
+def test_words_that_name_no_sub_command_go_to_the_one_without_a_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def pick(where: str, *, count: bool = False) -> None:
+        print("picked", where, count)
+
+    def send(folder: str) -> None:
+        print("sent", folder)
+
+    commands = {"": pick, "send": send}
+    run(commands, "prog", ["a = 1", "--count"])
+    run(commands, "prog", ["--where=b"])
+    run(commands, "prog", ["send", "out"])
+    assert capsys.readouterr().out.splitlines() == [
+        "picked a = 1 True",
+        "picked b False",
+        "sent out",
+    ]
+    with pytest.raises(SystemExit):
+        run(commands, "prog", ["sned", "out"])
+    assert "unexpected argument 'out'" in capsys.readouterr().err
+
+
 def test_a_user_error_is_one_line_even_when_its_text_is_not(program: Program) -> None:
     done = program("fail")
     assert (done.returncode, done.stdout) == (2, "")

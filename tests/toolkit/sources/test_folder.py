@@ -307,3 +307,30 @@ def test_rows_of_another_length_are_counted(tree: Path) -> None:
     (tree / "metadata.csv").write_text('file_name,text\na.jpg,"open\nb.jpg,b\n')
     with pytest.raises(UserError, match="unexpected end of data"):
         list(open_source(tree).index())
+
+
+def test_further_pictures_of_a_table_are_members(
+    tmp_path: Path, encode: Callable[..., bytes], make_picture: Callable[..., object]
+) -> None:
+    """They belong to their samples, unless a row of their own says otherwise."""
+    names = ("t/a.png", "t/linked/c.png", "t/linked/both.png", "t/alone.png")
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(encode(make_picture(number), "PNG"))
+    rows = [
+        {"file_name": "a.png", "content_image_file_name": "linked/c.png",
+         "style_image_path": "linked/both.png", "mask_image_path": ""},
+        {"file_name": "linked/both.png", "style": "Cubism", "other_image_path": "../../etc/x.png"},
+    ]  # fmt: skip
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "t" / "metadata.jsonl").write_text(lines)
+    source = open_source(tmp_path)
+    found = {ref.source_id: source.read(ref) for ref in source.index()}
+    assert sorted(found) == ["t/a.png", "t/alone.png", "t/linked/both.png"]
+    assert found["t/a.png"].members == {
+        "png": (tmp_path / names[0]).read_bytes(),
+        "content.png": (tmp_path / names[1]).read_bytes(),
+        "style.png": (tmp_path / names[2]).read_bytes(),
+    }
+    assert list(found["t/linked/both.png"].members) == ["png"]
+    assert found["t/a.png"].extra == {}
