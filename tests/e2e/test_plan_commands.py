@@ -19,6 +19,7 @@ ROOM = 2_000_000_000
 LARGE = ("--batch_size=256", "--threads=1", "--steps=2", "--sample_every=0", "--eval_size=1")
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_preset_is_told_without_data_or_weights(
     run_command: RunCommand, tmp_path: Path
 ) -> None:

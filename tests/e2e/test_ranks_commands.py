@@ -107,6 +107,7 @@ def alone(runs: Path, broken: Layout) -> Path:
     return runs / "one"
 
 
+@pytest.mark.slow
 def test_four_ranks_train_as_one_does_and_two_go_on_where_they_stopped(
     alone: Path, runs: Path, broken: Layout
 ) -> None:
