@@ -169,7 +169,7 @@ def gallery(
     port: int = 8765,
     order_by: str | None = None,
     limit: int = 500,
-    width: int = 384,
+    width: int = 256,
     columns: tuple[str, ...] | None = None,
     datasets: tuple[str, ...] | None = None,
     shards: Path = Path("shards"),
