@@ -1,7 +1,7 @@
 """Prints a script that completes the commands of this program in a shell.
 
-python -m toolkit.completion bash >> ~/.bashrc
-python -m toolkit.completion zsh >> ~/.zshrc
+python -m toolkit.completion bash > ~/.tessera.bash    # in ~/.bashrc: source ~/.tessera.bash
+python -m toolkit.completion zsh > ~/.tessera.zsh      # in ~/.zshrc: source ~/.tessera.zsh
 python -m toolkit.completion fish > ~/.config/fish/conf.d/tessera.fish
 """
 

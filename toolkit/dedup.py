@@ -26,6 +26,7 @@ def main(
     flipped: bool = False,
     same: str = "",
     flat: float = 0.02,
+    derived: bool = False,
     dry_run: bool = False,
     jobs: int = os.cpu_count() or 1,
     datasets: tuple[str, ...] | None = None,
@@ -39,10 +40,13 @@ def main(
     copies of copies are in one group. Of a group test pictures all stay, those of val give way to
     test alone, those of train to all, and among themselves to the one with the most pixels. That is
     written as a sidecar of each shard, `dedup`, with the columns dup_group, keep and dup_distance,
-    which every WHERE knows from then on: --where="keep" trains without copies. No shard is changed.
+    which every WHERE knows from then on: --where="keep" trains without copies. What nobody looked
+    at is kept: other datasets, and pictures that were made from others, as targets are, which look
+    like those. No shard is changed.
 
     Args:
-        where: an SQL expression; rows for which it does not hold take no part, and stay.
+        where: an SQL expression; rows for which it does not hold take no part, and an earlier
+            answer on them stays.
         distance: bits by which hashes of copies differ at most; 4 finds other sizes and
             compressions, more also crops, and pictures that only look alike.
         flipped: mirrored copies count too; each picture is read once for that.
@@ -50,7 +54,8 @@ def main(
             "artist || '/' || title".
         flat: pictures whose grey levels deviate by less than this part of their range take no part,
             for all of them look alike; 0 to count them.
-        dry_run: write nothing.
+        derived: pictures that are linked to those they were made from take part as well.
+        dry_run: write no answers (hashes of mirrored pictures are kept, for they take a while).
         jobs: processes that read pictures for --flipped.
         datasets: only these datasets; all but rehearsals otherwise.
         format: table (a summary), json or csv (every picture that has copies).
@@ -69,6 +74,11 @@ def main(
     equal = catalog.expression(same, "same") if same else ""
     for line in catalog.misspelt(where):
         warn(line)
+    num_derived = 0
+    if not derived:
+        rows_of = f"FROM samples WHERE status = 'ok' AND ({condition}\n) AND len(links) > 0"
+        num_derived = catalog.rows(f"SELECT count(*) {rows_of}")[0][0]
+        condition = f"({condition}\n) AND coalesce(len(links), 0) = 0"
     found = search(catalog, Wanted(condition, distance, flipped, equal, flat, jobs))
     groups = by_group(found)
     rows = [row for members in groups for row in members]
@@ -83,6 +93,8 @@ def main(
     if unhashed:
         print(f"{unhashed} pictures without a hash (of one grey, or packed with --check=headers): "
               "only the same bytes make them copies")  # fmt: skip
+    if num_derived:
+        print(f"{num_derived} pictures were made from others and took no part: --derived")
     if rows:
         print()
         show(MEMBERS, [tuple(row[name] for name in MEMBERS) for row in rows[:_SHOWN]])
@@ -91,7 +103,7 @@ def main(
     if over := leaks(groups):
         print("\nleaks between splits:")
         show(("in", "and_in", "groups", "one_of_them"), over)
-    if not dry_run and rows:
+    if not dry_run:
         hint('\nwritten as sidecars: --where="keep" leaves what gives way out')
 
 

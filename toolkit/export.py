@@ -41,7 +41,8 @@ def main(
     """Writes the samples for which an SQL expression holds in a form that other programs read.
 
     Forms: webdataset (plain tars), parquet (with pictures as Hugging Face has them), csv (facts
-    only), folder (pictures with metadata.jsonl, as ImageFolder has it), coco, fiftyone, and hub (a
+    only), folder (pictures with metadata.jsonl, as
+    Hugging Face's ImageFolder has it), coco, fiftyone, and hub (a
     dataset repository: tars, Parquet and a card). Pictures are written byte for byte. The folder
     appears when it is whole; an interrupted export goes on. The same selection gives the same
     bytes. Then: push DIR --to=hf://datasets/USER/NAME or s3://BUCKET/PREFIX.
@@ -183,7 +184,13 @@ def push(
         print(f"  {told.num_others} other files lie there, which are not in {folder}")
 
 
+def _values(_: list[str], __: Mapping[str, str]) -> dict[str, list[str]]:
+    from toolkit.exporting.forms import form_names
+
+    return {"as_": form_names()}
+
+
 COMMANDS: Mapping[str, Any] = {"": main, "push": push}
 
 if __name__ == "__main__":
-    run(COMMANDS, "python -m toolkit.export")
+    run(COMMANDS, "python -m toolkit.export", values=_values)

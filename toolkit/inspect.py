@@ -10,6 +10,7 @@ python -m toolkit.inspect diff wikiart --first_manifests=/old/manifests
 
 import os
 import shutil
+import warnings
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -25,6 +26,7 @@ from toolkit.store.mirror import open_layout
 
 Format = Literal["table", "json", "csv"]
 _SHOWN = 20  # differences in a table
+_IN_A_FILE = 500  # samples of a gallery
 
 
 def ls(
@@ -164,11 +166,11 @@ def stats(
 def gallery(
     where: str = "true",
     *,
-    out: Path = Path("gallery.html"),
+    out: Path | None = None,
     serve: bool = False,
     port: int = 8765,
     order_by: str | None = None,
-    limit: int = 500,
+    limit: int | None = None,
     width: int = 256,
     columns: tuple[str, ...] | None = None,
     datasets: tuple[str, ...] | None = None,
@@ -181,11 +183,11 @@ def gallery(
 
     Args:
         where: an SQL expression, as `toolkit.query` takes it.
-        out: the HTML file.
+        out: the HTML file; gallery.html otherwise.
         serve: serve on this machine alone (127.0.0.1) in place of writing a file, until Ctrl-C.
         port: of the server; 0 takes any that is free.
         order_by: the column to begin with, with or without ` desc`.
-        limit: at most so many samples in the file, in that order.
+        limit: at most so many samples in the file, in that order; 500 otherwise.
         width: pixels of the longer side of a picture in the file.
         columns: of the sidecars' columns only these; all otherwise.
         datasets: only these datasets; all but rehearsals otherwise.
@@ -195,15 +197,19 @@ def gallery(
     import tempfile
 
     from toolkit.inspection.columns import gallery_columns
-    from toolkit.inspection.gallery import about, write_gallery
+    from toolkit.inspection.gallery import about, check_out, write_gallery
     from toolkit.inspection.pictures import Pictures
     from toolkit.inspection.table import Table
     from toolkit.inspection.views import View, order_sql
 
-    if limit < 1 or width < 16:
+    if (limit is not None and limit < 1) or width < 16:
         raise UserError("--limit takes a number from 1, --width one from 16")
-    if not serve and out.suffix != ".html":
-        raise UserError(f"--out={out} writes HTML: name it NAME.html")
+    if serve and (out or limit):
+        raise UserError("--serve shows all and writes no file: leave --out and --limit away")
+    out = out or Path("gallery.html")
+    if not serve:
+        check_out(out)
+    warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a picture is told by name
     layout = open_layout(shards, manifests)
     catalog = Catalog(layout, list(datasets) if datasets else without_rehearsals(layout))
     print_gaps(catalog)
@@ -219,7 +225,7 @@ def gallery(
         if not table.count:
             hints = catalog.misspelt(condition)
             raise UserError("; ".join(["no sample for a gallery", *hints]))
-        title, pictures = "Tessera" if where == "true" else where, Pictures(layout)
+        title, pictures = "all samples" if where == "true" else where, Pictures(layout)
         if serve:
             from toolkit.inspection.server import Viewer
             from toolkit.inspection.server import serve as serve_viewer
@@ -229,15 +235,19 @@ def gallery(
                 f"{table.count} samples at {address} (Ctrl-C ends it)", flush=True
             ))  # fmt: skip
         else:
-            written = write_gallery(table, pictures, out, title, view, limit, width)
+            written = write_gallery(table, pictures, out, title, view, limit or _IN_A_FILE, width)
             _told(written, out)
 
 
 def _told(written: Written, out: Path) -> None:
-    for line in written.broken[:_SHOWN]:
-        warn(f"not shown: {line}")
-    if len(written.broken) > _SHOWN:
-        warn(f"not shown: {len(written.broken) - _SHOWN} more")
+    causes: dict[str, list[str]] = {}
+    for name, problem in written.broken:
+        causes.setdefault(problem, []).append(name)
+    for problem, names in list(causes.items())[:_SHOWN]:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        warn(f"not shown: {names[0]}{more}: {problem}")
+    if len(causes) > _SHOWN:
+        warn(f"not shown: {sum(map(len, list(causes.values())[_SHOWN:]))} more")
     print(f"{written.samples} samples, {written.pictures} pictures, {written.size / 1e6:.1f} MB: "
           f"open {out} in a browser")  # fmt: skip
     if written.left_out:

@@ -6,6 +6,7 @@ python -m toolkit.query --group_by=dataset,style --columns="count(*) as n, avg(w
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -170,5 +171,11 @@ def _write(table: object, out: Path) -> None:
         ) from None
 
 
+def _values(_: list[str], __: Mapping[str, str]) -> dict[str, list[str]]:
+    from toolkit.store.manifest import SCHEMA
+
+    return dict.fromkeys(("columns", "group_by", "order_by"), SCHEMA.names)
+
+
 if __name__ == "__main__":
-    run(main, "python -m toolkit.query")
+    run(main, "python -m toolkit.query", values=_values)

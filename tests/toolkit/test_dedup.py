@@ -15,13 +15,15 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Call, RunCommand, digests_of, encoded, picture, words_of
+from toolkit.core.records import Link, Record
 from toolkit.dedup import main
+from toolkit.packing.dataset import pack
+from toolkit.query import main as query
 from toolkit.store.catalog import Catalog
 from toolkit.store.images import decode_rgb
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import read_manifest, write_manifest
 from toolkit.store.selection import select
-from toolkit.store.sidecar import read_columns
 
 
 @pytest.fixture
@@ -154,8 +156,50 @@ def test_rows_that_take_no_part_stay(copies: Layout, call: Call) -> None:
     told = call(main, copies, "key <> 'sun-small'", "--format=json")
     groups = {row["dup_group"] for row in json.loads(told.out)}
     assert groups == {"one/moon", "two/sun"}  # val speaks for its group now
-    table = read_columns(copies, "one", "one-000000", "dedup").to_pylist()
-    assert {row["key"]: row["keep"] for row in table}["sun-small"]
+    assert "sun-small" in kept(copies, "one")
+
+
+def kept(layout: Layout, dataset: str) -> set[str]:
+    """What a query finds that asks for `keep`."""
+    catalog = Catalog(layout)
+    condition = catalog.expression("keep", "where")
+    rows = catalog.rows(f"SELECT key FROM samples WHERE dataset = '{dataset}' AND {condition}")
+    return {key for (key,) in rows}
+
+
+def test_a_later_search_over_a_part_leaves_other_answers_alone(copies: Layout, call: Call) -> None:
+    assert call(main, copies).code == 0
+    before = {name: kept(copies, name) for name in ("one", "two")}
+    assert "moon-small" not in before["one"]
+    assert "moon-bad" not in before["two"]
+    for words in (["dataset='two' and split='val'"], ["--datasets=two"]):
+        told = call(main, copies, *words)
+        assert "written as sidecars" in told.err
+        assert kept(copies, "one") == before["one"]
+    assert "moon-bad" in kept(copies, "two")  # looked at anew, alone
+
+
+def test_what_was_packed_later_is_kept(copies: Layout, call: Call, toy_source: Any) -> None:
+    call(main, copies)
+    pack(toy_source("late", {"x": Record({"png": encoded(smooth(1), "PNG")})}), "late", copies, 5)
+    assert kept(copies, "late") == {"x"}
+    assert call(query, copies, "dataset='late' and not keep", "--count").out == "0\n"
+    assert len(select("late", "late", "keep", copies)) == 1
+
+
+def test_what_was_made_of_a_picture_is_no_copy_of_it(
+    copies: Layout, call: Call, toy_source: Any
+) -> None:
+    """A target with its content's structure has its hash too, and so have all targets of one."""
+    link, data = Link("content", "one", "alone"), encoded(smooth(3), "PNG")
+    made = {f"t{n}": Record({"png": data}, links=(link,)) for n in range(3)}
+    pack(toy_source("made", made), "made", copies, 5)
+    told = call(main, copies)
+    assert "3 pictures were made from others and took no part: --derived" in told.out
+    assert kept(copies, "made") == {"t0", "t1", "t2"}
+    assert "alone" in kept(copies, "one")
+    call(main, copies, "--derived")
+    assert len(kept(copies, "made") | kept(copies, "one") & {"alone"}) == 1
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,8 @@ def _bind(
         texts[name_of] = text
     for slot in parameters.values():
         if slot.default is slot.empty and slot.name not in texts:
-            shown = slot.name if slot.kind == slot.POSITIONAL_OR_KEYWORD else f"--{slot.name}=…"
+            flag = f"--{slot.name.rstrip('_')}=…"
+            shown = slot.name if slot.kind == slot.POSITIONAL_OR_KEYWORD else flag
             raise UserError(f"{shown} is missing: see {name} --help")
     return texts
 

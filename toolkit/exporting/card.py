@@ -13,6 +13,7 @@ from toolkit.exporting.names import safe_split
 from toolkit.store.card import read_card
 
 _MANY = 60  # styles that the table shows
+_BRIEF = 600  # characters of a setting
 _SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 _LICENCES = re.compile(
     r"(mit|apache-2\.0|cc0-1\.0|cc-by(-nc)?(-sa|-nd)?-(2\.0|2\.5|3\.0|4\.0)|odbl|pddl|gpl-3\.0|"
@@ -133,7 +134,8 @@ def _provenance(about: About) -> str:
 
 def _licence_table(licences: Counter[str | None]) -> str:
     rows = sorted(licences.items(), key=lambda item: (-item[1], str(item[0])))
-    lines = ["| licence, as the source states it | pictures |", "| --- | --- |"]
+    lines = ["Of samples and of the datasets that they are linked to.", ""]
+    lines += ["| licence, as the source states it | pictures |", "| --- | --- |"]
     lines += [f"| {_plain(name) if name else 'not stated'} | {n} |" for name, n in rows]
     return "\n".join(lines)
 
@@ -194,7 +196,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _brief(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 120 else text[:119] + "…"
+    return text if len(text) <= _BRIEF else text[: _BRIEF - 1].rsplit(" ", 1)[0] + " …"
 
 
 def _code(text: str) -> str:

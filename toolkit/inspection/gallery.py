@@ -12,7 +12,7 @@ from toolkit.core.errors import UserError
 from toolkit.core.files import make_folder, write_atomic
 from toolkit.core.progress import Progress
 from toolkit.inspection.cards import cards
-from toolkit.inspection.page_files import whole_page
+from toolkit.inspection.page_files import MARK, whole_page
 from toolkit.inspection.pictures import Pictures, shown_bytes
 from toolkit.inspection.table import Table
 from toolkit.inspection.views import View
@@ -26,12 +26,12 @@ _AS_STORED = 32_000  # bytes of a picture that is small enough to stand in a pag
 @dataclass(frozen=True)
 class Written:
     """What a gallery's file holds. left_out: rows that the limit kept out; broken: pictures that
-    are not shown; size: bytes."""
+    are not shown, and why; size: bytes."""
 
     samples: int
     pictures: int
     left_out: int
-    broken: list[str]
+    broken: list[tuple[str, str]]
     size: int
 
 
@@ -41,6 +41,14 @@ def about(table: Table, title: str, order: str, descending: bool, **more: Any) -
         "title": title, "columns": table.summary(), "total": table.count, "order": order,
         "descending": descending, "page_size": PAGE_SIZE, "side": 192, **more,
     }  # fmt: skip
+
+
+def check_out(out: Path) -> None:
+    """Raises UserError for a name that is none of an HTML file, or a file that is no gallery."""
+    if out.suffix != ".html":
+        raise UserError(f"--out={out} writes HTML: name it NAME.html")
+    if out.exists() and (not out.is_file() or MARK.encode() not in out.read_bytes()[:4000]):
+        raise UserError(f"--out={out}: there is something else of this name: take another one")
 
 
 def write_gallery(
@@ -71,9 +79,7 @@ def write_gallery(
     text = whole_page(data).encode()
     make_folder(out.parent)
     write_atomic(out, text)
-    broken = [
-        f"{'/'.join(name[:2])}: {x['problem']}" for name, x in shown.items() if "problem" in x
-    ]
+    broken = [("/".join(n[:2]), x["problem"]) for n, x in shown.items() if "problem" in x]
     return Written(len(found), len(shown) - len(broken), left_out, broken, len(text))
 
 

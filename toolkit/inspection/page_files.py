@@ -8,6 +8,8 @@ from typing import Any
 _INLINE_POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 )
+MARK = '<meta name="generator" content="Tessera gallery">'
+"""What a page begins with that holds everything."""
 
 
 def part(name: str) -> str:
@@ -30,7 +32,7 @@ def whole_page(data: dict[str, Any]) -> str:
         "<", "\\u003c"
     )
     return _filled(
-        f"{policy}<style>{part('gallery.css')}</style>",
+        f"{MARK}{policy}<style>{part('gallery.css')}</style>",
         f'<script type="application/json" id="data">{text}</script>'
         f"<script>{part('gallery.js')}</script>",
     )

@@ -9,9 +9,10 @@ _BAR = 40  # characters of the longest bar
 _WIDTH, _ROW, _LEFT = 640, 20, 150  # pixels
 _STYLE = """
 :root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 90rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; display: block; overflow-x: auto; }
 td, th { padding: .2rem .9rem .2rem 0; text-align: left; font-variant-numeric: tabular-nums; }
+td.number { text-align: right; }
 tr + tr td { border-top: 1px solid #8884; }
 svg { max-width: 100%; } svg text { font: 12px system-ui, sans-serif; fill: currentColor; }
 rect { fill: #2d7d5a; }
@@ -42,10 +43,7 @@ def page(title: str, tables: list[Table]) -> str:
 
 def _html(table: Table) -> str:
     head = "".join(f"<th>{html.escape(name)}</th>" for name in table.names)
-    rows = (
-        "<tr>" + "".join(f"<td>{html.escape(_text(value))}</td>" for value in row) + "</tr>"
-        for row in table.rows
-    )
+    rows = ("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in table.rows)
     return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
 
 
@@ -72,6 +70,11 @@ def _bin(start: float | None, end: float | None) -> str:
     if start is None:
         return f"below {end:g}"
     return f"{start:g} and more" if end is None else f"{start:g} to {end:g}"
+
+
+def _cell(value: Any) -> str:
+    kind = " class='number'" if isinstance(value, (int, float)) else ""
+    return f"<td{kind}>{html.escape(_text(value))}</td>"
 
 
 def _text(value: Any) -> str:

@@ -16,17 +16,20 @@ from toolkit.core.errors import UserError
 from toolkit.core.files import sha256_of
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SCHEMA, SHARD_SHA256, manifest_metadata
+from toolkit.store.sidecar import UNSEEN
 
 _NOT_FOR_QUERIES = {"key", "pictures", "tensors"}
 
 
 @dataclass(frozen=True)
 class Attached:
-    """One sidecar that queries read. name: its own; columns: those it has; files: of rows."""
+    """One sidecar that queries read. name: its own; columns: those it has; files: of rows; unseen:
+    columns that are not null where it says nothing, and the truth that they are there, as SQL."""
 
     name: str
     columns: tuple[str, ...]
     files: tuple[Path, ...]
+    unseen: tuple[tuple[str, str], ...] = ()
 
 
 def find_attached(
@@ -79,9 +82,11 @@ def joined(rows: str, attached: Mapping[str, Attached]) -> str:
             f"ON m.key = a{number}._key AND m.dataset = a{number}._dataset "
             f"AND m.shard = a{number}._shard"
         )
-        own = ", ".join(f"{_quoted(c)} := a{number}.{_quoted(c)}" for c in a.columns)
+        values = {c: f"a{number}.{_quoted(c)}" for c in a.columns}
+        values |= {c: f"coalesce({values[c]}, {truth})" for c, truth in a.unseen}
+        own = ", ".join(f"{_quoted(c)} := {value}" for c, value in values.items())
         shown.append(f"struct_pack({own}) AS {_quoted(a.name)}")
-        shown += [f"a{number}.{_quoted(c)}" for c in a.columns if c in alone]
+        shown += [f"{value} AS {_quoted(c)}" for c, value in values.items() if c in alone]
     source = rows.removesuffix(")") + ", file_row_number=true)"
     return (
         f"(SELECT {', '.join(shown)} FROM {source} AS m {' '.join(joins)} "
@@ -117,19 +122,28 @@ def attached_sha256(attached: Mapping[str, Attached]) -> str:
 def _known(layout: Layout, datasets: Sequence[str]) -> dict[str, Attached]:
     files: dict[str, list[Path]] = {}
     columns: dict[str, dict[str, None]] = {}
+    unseen: dict[str, dict[str, str]] = {}
     for dataset in datasets:
         for folder in layout.sidecars(dataset):
             paths = sorted(folder.glob(f"{dataset}-??????.parquet"))
             files.setdefault(folder.name, []).extend(paths)
             for path in paths[:1]:
-                names = _schema(path).names
-                fresh = dict.fromkeys(n for n in names if n not in _NOT_FOR_QUERIES)
+                schema = _schema(path)
+                fresh = dict.fromkeys(n for n in schema.names if n not in _NOT_FOR_QUERIES)
+                unseen.setdefault(folder.name, {}).update(_unseen(schema))
                 columns.setdefault(folder.name, {}).update(fresh)
     return {
-        name: Attached(name, tuple(columns[name]), tuple(paths))
+        name: Attached(name, tuple(columns[name]), tuple(paths), tuple(unseen[name].items()))
         for name, paths in files.items()
         if columns.get(name)
     }
+
+
+def _unseen(schema: pa.Schema) -> dict[str, str]:
+    """The columns that are true or false where the sidecar says nothing."""
+    told = {k: v.decode() for k, v in (schema.metadata or {}).items() if k.startswith(UNSEEN)}
+    names = {k.removeprefix(UNSEEN).decode(): truth for k, truth in told.items()}
+    return {n: t for n, t in names.items() if t in ("true", "false") and n in schema.names}
 
 
 def _refuse_stale(layout: Layout, attached: Attached) -> None:

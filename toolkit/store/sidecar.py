@@ -13,6 +13,9 @@ from toolkit.core.nearest import or_nearest
 from toolkit.store.layout import Layout
 from toolkit.store.manifest import SHARD_SHA256, manifest_metadata, read_manifest
 
+UNSEEN = b"tessera.unseen."
+"""Begins the metadata that tell what a column is for samples that it says nothing of."""
+
 
 def sidecar_path(layout: Layout, dataset: str, stem: str, name: str) -> Path:
     """Where the sidecar `name` of one shard lies."""
@@ -26,6 +29,7 @@ def write_columns(
     name: str,
     values: Mapping[str, Mapping[str, Any]],
     kinds: Mapping[str, pa.DataType] | None = None,
+    unseen: Mapping[str, bool] | None = None,
 ) -> None:
     """Writes the sidecar of one shard; samples without values become null.
 
@@ -35,6 +39,8 @@ def write_columns(
         values: per key, column name to number or text.
         kinds: types of columns by their names, which are then there in any case; a number is
             float64 otherwise.
+        unseen: what queries read of a column where it says nothing, in this sidecar or in datasets
+            without one; null otherwise.
     """
     manifest = layout.manifest_named(dataset, stem)
     rows = read_manifest(manifest)
@@ -48,7 +54,10 @@ def write_columns(
                 for c in columns
             },
         }
-    ).replace_schema_metadata({SHARD_SHA256: manifest_metadata(manifest)[SHARD_SHA256]})
+    ).replace_schema_metadata({
+        SHARD_SHA256: manifest_metadata(manifest)[SHARD_SHA256],
+        **{UNSEEN + c.encode(): str(value).lower().encode() for c, value in (unseen or {}).items()},
+    })  # fmt: skip
     path = sidecar_path(layout, dataset, stem, name)
     make_folder(path.parent)
     with atomic_path(path) as temporary:

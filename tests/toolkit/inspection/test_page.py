@@ -176,6 +176,40 @@ def test_the_file_and_the_server_answer_alike(
     assert len({json.dumps(answer) for answer in answers[0]}) > len(VIEWS) - 4
 
 
+def test_pictures_stand_beside_each_other_at_any_width(page: Any, written: str) -> None:
+    """Whatever their captions: as large as each other, on a telephone too."""
+    for width, opened in ((1200, False), (390, False), (1200, True), (390, True)):
+        page.set_viewport_size({"width": width, "height": 780})
+        page.goto(f"{written}#{'open=outputs%2Fout02' if opened else ''}")
+        page.reload()
+        settled(page)
+        place = "#large" if opened else ".card:nth-child(3)"
+        page.evaluate(f"document.querySelector('{place} figcaption').textContent = 'x'.repeat(200)")
+        boxes = page.eval_on_selector_all(
+            f"{place} .frame",
+            "nodes => nodes.map(n => n.getBoundingClientRect())"
+            ".map(b => [b.top, b.width, b.right])",
+        )
+        tops, widths, rights = zip(*boxes, strict=True)
+        assert max(widths) - min(widths) < 1
+        assert max(rights) <= width
+        assert opened or len(set(tops)) == 1
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_what_is_no_gallery_is_not_overwritten(looks: Layout, call: Call, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.html"
+    notes.write_text("<p>mine</p>")
+    done = call({"gallery": gallery}, "gallery", OUTPUTS, f"--out={notes}", looks)
+    assert "there is something else of this name" in done.err
+    assert notes.read_text() == "<p>mine</p>"
+    out = f"--out={tmp_path / 'own.html'}"
+    for _ in range(2):  # its own it replaces
+        assert call({"gallery": gallery}, "gallery", OUTPUTS, out, "--limit=2", looks).code == 0
+    done = call({"gallery": gallery}, "gallery", "--serve", out, looks)
+    assert "leave --out and --limit away" in done.err
+
+
 def test_sql_is_taken_by_the_server_and_a_mistake_is_told(
     page: Any, served: Served, looks: Layout
 ) -> None:
@@ -189,6 +223,7 @@ def test_sql_is_taken_by_the_server_and_a_mistake_is_told(
     page.keyboard.press("Enter")
     page.wait_for_selector("#error:not([hidden])")
     assert "did you mean style?" in page.inner_text("#error")
+    assert page.inner_text("#count") == ""
     page.fill("#where", "")
     page.keyboard.press("Enter")
     page.wait_for_selector("#error", state="hidden")
@@ -208,6 +243,7 @@ def test_what_cannot_be_shown_is_counted(
         page.wait_for_function("() => document.getElementById('broken').textContent")
         assert page.inner_text("#broken") == "1 cannot be shown"
         assert page.inner_text(".frame.bad").startswith("paintings/painting1: ")
+        assert "cannot be shown" not in page.inner_text(".frame.bad")
 
 
 def test_a_gallery_from_an_object_store(

@@ -1,10 +1,10 @@
 """Forms of an export, one file each: `toolkit/exporting/forms/<name>.py` has `open_form(about)`."""
 
-import difflib
 import importlib
 import pkgutil
 
 from toolkit.core.errors import UserError
+from toolkit.core.nearest import suggestion
 from toolkit.exporting.api import About, Form
 
 
@@ -16,9 +16,7 @@ def form_names() -> list[str]:
 def check_form(name: str) -> str:
     """Returns `name`. Raises UserError for an unknown form, with the nearest one."""
     if name not in form_names():
-        near = difflib.get_close_matches(name, form_names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(form_names())}"
-        raise UserError(f"--as={name}: there is no such form: {hint}")
+        raise UserError(f"--as={name}: there is no such form: {suggestion(name, form_names())}")
     return name
 
 

@@ -34,6 +34,8 @@ class Inlined {
   }
 
   address(picture) { return picture.data; }
+
+  async problem() { return ""; }
 }
 
 class Served {
@@ -52,6 +54,8 @@ class Served {
     const path = [picture.dataset, picture.key, picture.ext].map(encodeURIComponent).join("/");
     return `picture/${path}?` + new URLSearchParams({ width: width ?? "", v: picture.version });
   }
+
+  async problem(address) { return answer(address).then(() => "", (error) => error.message); }
 }
 
 async function answer(path) {
@@ -104,6 +108,8 @@ class Gallery {
       .forEach((e) => { this.seen.unobserve(e.target); e.target.src = e.target.dataset.src; }),
       { rootMargin: "400px" });
     document.title = this.about.title;
+    const datasets = this.about.columns.find((column) => column.name === "dataset");
+    this.isMixed = (datasets?.values.length ?? 0) > 1;
     $("title").textContent = this.about.title;
     $("order").append(made("option", { value: "", textContent: "as stored" }),
       ...this.about.columns.map((column) => made("option", { value: column.name, textContent: column.name })));
@@ -201,12 +207,14 @@ class Gallery {
         this.total = found.total;
         this.cards = found.cards;
         $("error").hidden = true;
+        $("cards").classList.remove("refused");
       } catch (error) {
         if (number !== this.asked) return;
         this.total = 0;
         this.cards = [];
         $("error").textContent = error.message;
         $("error").hidden = false;
+        $("cards").classList.add("refused");
       }
       this.fill();
     }
@@ -227,14 +235,15 @@ class Gallery {
     $("last").disabled = $("next").disabled = this.view.page >= this.pages() - 1;
     const range = this.cards.length ? `${(first + 1).toLocaleString("en")}–${(first + this.cards.length).toLocaleString("en")} of ` : "";
     const left = this.about.left_out ? `; ${this.about.left_out.toLocaleString("en")} more are not in this file` : "";
-    $("count").textContent = `${range}${this.total.toLocaleString("en")} samples${left}`;
+    const isRefused = $("cards").classList.contains("refused");
+    $("count").textContent = isRefused ? "" : `${range}${this.total.toLocaleString("en")} samples${left}`;
     scrollTo(0, 0);
   }
 
   resize(side) { document.documentElement.style.setProperty("--side", `${side}px`); }
 
   card(card) {
-    const shown = ["style", ...(this.view.order && this.view.order !== "style" ? [this.view.order] : [])];
+    const shown = [...(this.isMixed ? ["dataset"] : []), "style", ...(this.view.order && this.view.order !== "style" ? [this.view.order] : [])];
     const node = made("div", { className: "card", tabIndex: 0, role: "button" },
       this.pictures(card, this.view.side <= 256 ? 512 : 1024),
       made("div", { className: "line", title: `${card.dataset}/${card.key}` }, made("b", { textContent: card.key })),
@@ -263,7 +272,7 @@ class Gallery {
       const image = made("img", { alt: picture.label ? `${picture.label}: ${name}` : name });
       image.dataset.src = address;
       image.onload = () => image.classList.toggle("small", image.naturalWidth <= 96);
-      image.onerror = () => this.failed(frame, name);
+      image.onerror = async () => this.failed(frame, name, await this.source.problem(address));
       frame.append(image);
       this.seen.observe(image);
     } else this.failed(frame, name, picture.problem);
@@ -273,7 +282,8 @@ class Gallery {
 
   failed(frame, name, problem) {
     frame.classList.add("bad");
-    frame.textContent = `${name}: ${problem || "cannot be shown"}`;
+    const text = problem || "cannot be shown";
+    frame.textContent = text.includes(name) ? text : `${name}: ${text}`;
     this.broken += 1;
     $("broken").textContent = `${this.broken} cannot be shown`;
   }

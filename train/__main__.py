@@ -1,0 +1,6 @@
+"""Lists the commands: python -m train"""
+
+from toolkit.core.rooms import main
+
+if __name__ == "__main__":
+    main(__file__)
