@@ -51,6 +51,8 @@ def main(
     counts = {state: sum(one.state == state for one in found) for state in COLOURS}
     if format == "table":
         print(f"\n{', '.join(f'{count} {state}' for state, count in counts.items())}")
+        if counts["missing"]:
+            print("what is missing is needed only for what is named beside it")
     if counts["broken"]:
         raise SystemExit(1)
 
