@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from toolkit.core.errors import UserError, one_line
 from toolkit.core.files import sha256_of
 from toolkit.core.progress import Progress
-from toolkit.exporting.pushing import CARD, Local, Pushed
+from toolkit.exporting.sent import CARD, Local, Pushed
 
 _FILES, _BYTES = 100, 5_000_000_000  # of a commit
 _TRIES = 5

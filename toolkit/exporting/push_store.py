@@ -18,7 +18,7 @@ from toolkit.core.files import sha256_of
 from toolkit.core.interrupts import OneInterrupt
 from toolkit.core.progress import Progress
 from toolkit.exporting.place import RECORD
-from toolkit.exporting.pushing import CARD, Local, Pushed
+from toolkit.exporting.sent import CARD, Local, Pushed
 from toolkit.store.objects import Entry, Objects, open_objects, open_store, reason_of, retried
 
 INDEX = ".tessera-push.json"
