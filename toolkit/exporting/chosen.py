@@ -209,12 +209,7 @@ def rows_by_key(layout: Layout, dataset: str, keys: Sequence[str]) -> dict[str, 
     are packed; none of a dataset that is not."""
     if not keys or dataset not in layout.datasets():
         return {}
-    listed = ", ".join("'" + key.replace("'", "''") + "'" for key in keys)
-    table = Catalog(layout, [dataset]).table(
-        "SELECT dataset, key, shard, members FROM samples "
-        f"WHERE status = 'ok' AND key IN ({listed})"
-    )
-    return {row["key"]: row for row in table.to_pylist()}
+    return {row["key"]: row for row in Catalog(layout, [dataset]).places([dataset], keys)}
 
 
 def _place(split: str) -> tuple[int, str]:

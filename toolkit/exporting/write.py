@@ -5,7 +5,6 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +208,5 @@ def _record(job: Job, written: list[Written], tally: Tally) -> dict[str, Any]:
 
 def left_out(done: Done) -> list[tuple[str, int, list[str]]]:
     """What was left out: in words, how many, and some of it by name."""
-    counts = dict(done.record.get("left_out", {}))
-    return [(what, number, done.left.named.get(what, [])) for what, number in
-            sorted(chain(counts.items()))]  # fmt: skip
+    counts = done.record.get("left_out", {})
+    return [(what, n, done.left.named.get(what, [])) for what, n in sorted(counts.items())]

@@ -38,7 +38,7 @@ class Written:
 def about(table: Table, title: str, order: str, descending: bool, **more: Any) -> dict[str, Any]:
     """What the page knows before any row. order: the column that it begins with, or nothing."""
     return {
-        "title": title, "columns": table.summary(), "total": table.count, "order": order,
+        "title": title, "columns": table.summary(), "order": order,
         "descending": descending, "page_size": PAGE_SIZE, "side": 192, **more,
     }  # fmt: skip
 

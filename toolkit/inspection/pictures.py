@@ -96,14 +96,10 @@ class Pictures:
             if not missing:
                 return
             datasets = sorted({dataset for dataset, _ in missing})
-            rows = self._catalog.con.execute(
-                f"SELECT dataset, key, shard, members FROM {self._catalog.files_of(datasets)} "
-                "WHERE key IN (SELECT unnest(?)) AND status = 'ok'",
-                [[key for _, key in missing]],
-            ).fetchall()
+            rows = self._catalog.places(datasets, [key for _, key in missing])
         for row in rows:
-            if row[:2] in names:
-                self._remember(dict(zip(_PLACE, row, strict=True)))
+            if (row["dataset"], row["key"]) in names:
+                self._remember(row)
 
     def _remember(self, row: dict[str, Any]) -> None:
         with self._lock:

@@ -91,6 +91,17 @@ class Catalog:
         file = _quote(self._place.manifest_named(dataset, stem))
         return joined(f"read_parquet([{file}])", self.attached)
 
+    def places(self, datasets: Sequence[str], keys: Sequence[str]) -> list[dict[str, Any]]:
+        """Where samples lie: dataset, key, shard and members of those that are packed. The keys are
+        written out, so that only the parts of manifests are read that may hold them."""
+        if not datasets or not keys:
+            return []
+        found: list[dict[str, Any]] = self.table(
+            f"SELECT dataset, key, shard, members FROM {self.files_of(datasets)} "
+            f"WHERE status = 'ok' AND key IN ({', '.join(map(_quote, keys))})"
+        ).to_pylist()
+        return found
+
     def columns_of(self, text: str) -> frozenset[str]:
         """Names of the columns that a checked expression reads."""
         return columns_of(self.con, text)

@@ -20,11 +20,6 @@ def check_form(name: str) -> str:
     return name
 
 
-def summary_of(name: str) -> str:
-    """The first line of a form's docstring."""
-    return (importlib.import_module(f"{__name__}.{name}").__doc__ or "").split("\n")[0]
-
-
 def open_form(name: str, about: About) -> Form:
     """The form of a name, for one export."""
     form: Form = importlib.import_module(f"{__name__}.{name}").open_form(about)
